@@ -1,0 +1,1 @@
+"""Runs the graph: command line, workers, private database server, ingest, reports."""

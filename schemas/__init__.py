@@ -1,0 +1,1 @@
+"""The DataJoint tables: one module per database schema; a make fetches, calls science, inserts."""
