@@ -1,0 +1,43 @@
+"""Connected and bound: what every command does first."""
+
+import logging
+
+from pipeline.connection import connect
+from pipeline.settings import Settings
+from schemas import graph
+
+
+class NotInitialised(RuntimeError):
+    """The schemas of the project do not exist on the server."""
+
+
+def open_database(create: bool = False, report=lambda message: None) -> Settings:
+    """Connect to the project's database and bind the tables to its schemas.
+
+    Parameters
+    ----------
+    create : bool
+        Create schemas, tables and job tables that are missing.
+    report : callable
+        Told what is being done while a private server starts.
+
+    Raises
+    ------
+    NotInitialised
+        If the schemas are missing and `create` is False.
+    """
+    import datajoint as dj
+
+    logging.getLogger("datajoint").setLevel(logging.WARNING)
+    settings = Settings()
+    connect(settings, report)
+    if create:
+        graph.create(settings.prefix)
+        return settings
+    try:
+        graph.activate(settings.prefix)
+    except dj.errors.DataJointError as error:
+        raise NotInitialised(
+            f"there are no schemas '{settings.prefix}*' on this server: run `inceptionloop init`"
+        ) from error
+    return settings

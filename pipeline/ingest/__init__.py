@@ -1,0 +1,1 @@
+"""Readers of recordings; all of them end in `pipeline.ingest.scan`."""

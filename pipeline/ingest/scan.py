@@ -1,0 +1,331 @@
+"""A recorded scan in memory, and its way into the database: checked, whole, once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import datajoint as dj
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from schemas import recording
+from schemas.configuration import configuration_hash
+from science.dataset import pixel_digest
+
+CHUNK = 2_000
+
+
+class BadRecording(ValueError):
+    """A recording that cannot be ingested; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recording came from: reader and, for files, name, size and SHA-256."""
+
+    reader: str
+    reader_version: str
+    source_name: str
+    source_size: int | None = None
+    source_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ScanArrays:
+    """A recording of responses to static images.
+
+    Attributes
+    ----------
+    images : uint8, (n_images, h, w)
+        Grey values as shown.
+    image_class : str, (n_images,)
+        What kind of image each is: 'natural', 'mei', ...
+    image_index : int, (n_trials,)
+        Image shown in each trial, in the order of the trials.
+    responses : float, (n_trials, n_units)
+        Finite; one number per trial and unit.
+    unit_id : int, (n_units,)
+        Ascending.
+    area, layer : str, (n_units,), optional
+    position : float, (n_units, 3), optional
+        x, y, z in um.
+    stack_id : int, optional
+        The stack in whose frame the positions are; needed to match cells between recordings.
+    image_id : int, (n_images,), optional
+        Their numbers within their class; by default an image keeps the number under which the
+        same pixels are known, and a new one gets the next.
+    presentation_time : float, optional
+        Seconds.
+    behavior : float, (n_trials, n), optional
+    behavior_names : tuple of str, (n,)
+
+    Raises
+    ------
+    BadRecording
+        At the first thing that is wrong.
+    """
+
+    images: NDArray[np.uint8]
+    image_class: NDArray[np.str_]
+    image_index: NDArray[np.integer]
+    responses: NDArray[np.floating]
+    unit_id: NDArray[np.integer]
+    area: NDArray[np.str_] | None = None
+    layer: NDArray[np.str_] | None = None
+    position: NDArray[np.floating] | None = None
+    stack_id: int | None = None
+    image_id: NDArray[np.integer] | None = None
+    presentation_time: float | None = None
+    behavior: NDArray[np.floating] | None = None
+    behavior_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise BadRecording(problem)
+
+    def _problems(self) -> Iterator[str]:
+        yield from self._image_problems()
+        yield from self._response_problems()
+        yield from self._unit_problems()
+        yield from self._behavior_problems()
+
+    def _image_problems(self) -> Iterator[str]:
+        if self.images.dtype != np.uint8 or self.images.ndim != 3 or 0 in self.images.shape:
+            yield (
+                "images must be uint8 grey values of shape (n_images, height, width), not "
+                f"{self.images.dtype} {self.images.shape}"
+            )
+        n_images = len(self.images)
+        if self.image_class.shape != (n_images,):
+            yield f"image_class must name one class per image: {self.image_class.shape}"
+        if max(len(name) for name in self.image_class.tolist()) > 24:
+            yield "an image_class has at most 24 characters"
+        if self.image_id is None:
+            return
+        if self.image_id.shape != (n_images,) or not np.issubdtype(self.image_id.dtype, np.integer):
+            yield f"image_id must be one integer per image, not {_described(self.image_id)}"
+        names = list(zip(self.image_class.tolist(), self.image_id.tolist(), strict=True))
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            yield f"two images have the same class and image_id: {twice}"
+
+    def _response_problems(self) -> Iterator[str]:
+        if self.image_index.ndim != 1 or not np.issubdtype(self.image_index.dtype, np.integer):
+            yield f"image_index must be integers (n_trials,), not {_described(self.image_index)}"
+        if len(self.image_index) == 0:
+            yield "there are no trials: image_index is empty"
+        outside = (self.image_index < 0) | (self.image_index >= len(self.images))
+        if outside.any():
+            trial = int(np.flatnonzero(outside)[0])
+            yield (
+                f"trial {trial} shows image {self.image_index[trial]}, but there are only "
+                f"{len(self.images)} images (counted from 0)"
+            )
+        expected = (len(self.image_index), len(self.unit_id))
+        if self.responses.shape != expected:
+            yield (
+                f"responses must have shape (n_trials, n_units) = {expected}, "
+                f"not {self.responses.shape}"
+            )
+        if not np.issubdtype(self.responses.dtype, np.number):
+            yield f"responses must be numbers, not {self.responses.dtype}"
+        if not np.isfinite(self.responses).all():
+            trial, unit = np.argwhere(~np.isfinite(self.responses))[0]
+            yield (
+                f"responses hold NaN or infinite values, first in trial {trial}, unit column "
+                f"{unit}: leave out those trials or units"
+            )
+
+    def _unit_problems(self) -> Iterator[str]:
+        n_units = len(self.unit_id)
+        if n_units == 0:
+            yield "there are no units: responses have no columns"
+        if not np.issubdtype(self.unit_id.dtype, np.integer) or (np.diff(self.unit_id) <= 0).any():
+            yield "unit_id must be distinct integers in ascending order"
+        for name, values in (("area", self.area), ("layer", self.layer)):
+            if values is None:
+                continue
+            if values.shape != (n_units,):
+                yield f"{name} must have one entry per unit ({n_units}), not {values.shape}"
+            if max(len(v) for v in values.tolist()) > 16:
+                yield f"a name of {name} has at most 16 characters"
+        if self.position is not None and (
+            self.position.shape != (n_units, 3) or not np.isfinite(self.position).all()
+        ):
+            yield f"x, y and z must be finite numbers, one per unit ({n_units})"
+        if self.stack_id is not None and self.position is None:
+            yield "a stack_id needs positions (x, y, z)"
+
+    def _behavior_problems(self) -> Iterator[str]:
+        if self.behavior is None:
+            return
+        expected = (len(self.image_index), len(self.behavior_names))
+        if self.behavior.shape != expected:
+            yield (
+                "behavior must have shape (n_trials, number of behavior_names) = "
+                f"{expected}, not {self.behavior.shape}"
+            )
+        if not np.isfinite(self.behavior).all():
+            yield "behavior holds NaN or infinite values: leave out those trials"
+
+
+def _described(array: NDArray[np.generic]) -> str:
+    return f"{array.dtype} {array.shape}"
+
+
+def insert_scan(
+    key: dict[str, int], arrays: ScanArrays, source: Source, virtual: dict[str, Any] | None = None
+) -> bool:
+    """Insert a recording with everything that belongs to it, or nothing.
+
+    Parameters
+    ----------
+    key : dict
+        animal_id, session, scan_idx.
+    arrays : ScanArrays
+    source : Source
+    virtual : dict, optional
+        Attributes of `VirtualAnimal` for a virtual recording.
+
+    Returns
+    -------
+    bool
+        False when this very recording is already there.
+
+    Raises
+    ------
+    BadRecording
+        If another recording has this key, or an image_id is taken by another image.
+    """
+    known = (recording.Scan & key).to_dicts()
+    if known:
+        if known[0]["source_sha256"] == source.source_sha256:
+            return False
+        raise BadRecording(
+            f"{key} is already there, from {known[0]['source_name']}: give this recording another "
+            "animal, session or scan number, or delete the old one first"
+        )
+    connection = recording.schema.connection
+    with connection.transaction:
+        recording.Scan.insert1(key | vars(source))
+        _insert_units(key, arrays)
+        conditions = _insert_images(arrays)
+        trials = (
+            key | {"trial_idx": trial, "condition_hash": conditions[image]}
+            for trial, image in enumerate(arrays.image_index.tolist())
+        )
+        _insert(recording.Trial, trials, len(arrays.image_index), "trials")
+        recording.Activity.insert1(
+            key
+            | dict(activity_kind="trial_response", activity=arrays.responses.astype(np.float32))
+        )
+        if arrays.behavior is not None:
+            recording.Behavior.insert1(
+                key
+                | dict(
+                    behavior_names=list(arrays.behavior_names),
+                    behavior=arrays.behavior.astype(np.float32),
+                )
+            )
+        if virtual is not None:
+            recording.VirtualAnimal.insert1(key | virtual)
+    return True
+
+
+def _insert(table: type[dj.Table], rows: Iterator[dict], total: int, what: str) -> None:
+    with tqdm(total=total, desc=what, unit="row", leave=False, disable=total < CHUNK) as progress:
+        chunk = []
+        for row in rows:
+            chunk.append(row)
+            if len(chunk) == CHUNK:
+                table.insert(chunk)
+                progress.update(CHUNK)
+                chunk = []
+        table.insert(chunk)
+
+
+def _insert_units(key: dict[str, int], arrays: ScanArrays) -> None:
+    units = [key | {"unit_id": unit} for unit in arrays.unit_id.tolist()]
+    xyz = [(None, None, None)] * len(units)
+    if arrays.position is not None:
+        xyz = [tuple(p) for p in arrays.position.astype(float).tolist()]
+    positions = [dict(zip(("um_x", "um_y", "um_z"), p, strict=True)) for p in xyz]
+    recording.Scan.Unit.insert(u | p for u, p in zip(units, positions, strict=True))
+    if arrays.area is not None:
+        names = arrays.area.tolist()
+        recording.UnitArea.insert(
+            u | {"brain_area": n} for u, n in zip(units, names, strict=True)
+        )
+    if arrays.layer is not None:
+        names = arrays.layer.tolist()
+        recording.UnitLayer.insert(u | {"layer": n} for u, n in zip(units, names, strict=True))
+    if arrays.stack_id is not None:
+        stack = {"stack_id": arrays.stack_id}
+        recording.Stack.insert1(stack, skip_duplicates=True)
+        recording.StackRegistration.insert1(key | stack)
+        recording.StackRegistration.Unit.insert(
+            u | stack | dict(zip(("stack_x", "stack_y", "stack_z"), p, strict=True))
+            for u, p in zip(units, xyz, strict=True)
+        )
+
+
+def _insert_images(arrays: ScanArrays) -> list[str]:
+    """Insert images and conditions that are new; return the condition of every image."""
+    names = register_images(arrays.images, arrays.image_class.tolist(), arrays.image_id)
+    conditions = []
+    for image_class, image_id in names:
+        row = {
+            "image_class": image_class,
+            "image_id": image_id,
+            "stimulus_type": "static",
+            "presentation_time": arrays.presentation_time,
+            "pre_blank_period": None,
+        }
+        conditions.append(row | {"condition_hash": configuration_hash("Condition", row)})
+    distinct = {c["condition_hash"]: c for c in conditions}
+    recording.Condition.insert(distinct.values(), skip_duplicates=True)
+    return [c["condition_hash"] for c in conditions]
+
+
+def register_images(
+    images: NDArray[np.uint8], classes: list[str], ids: NDArray[np.integer] | None = None
+) -> list[tuple[str, int]]:
+    """Insert the images that are not there yet, and return class and number of each.
+
+    Without `ids` an image keeps the number under which its pixels are known in its class.
+
+    Raises
+    ------
+    BadRecording
+        If a given number belongs to an image with other pixels.
+    """
+    digests = [pixel_digest(image) for image in images]
+    by_name: dict[tuple[str, int], str] = {}
+    for name in sorted(set(classes)):
+        rows = (recording.Image & {"image_class": name}).proj("image_sha256").to_dicts()
+        by_name |= {(name, r["image_id"]): r["image_sha256"] for r in rows}
+    by_pixels = {(name, sha): number for (name, number), sha in reversed(by_name.items())}
+    following = {n: 1 + max((i for c, i in by_name if c == n), default=0) for n in set(classes)}
+    new, names = [], []
+    for position, (image, name, sha) in enumerate(zip(images, classes, digests, strict=True)):
+        number = int(ids[position]) if ids is not None else by_pixels.get((name, sha))
+        if number is None:
+            number = following[name]
+            following[name] += 1
+        if by_name.setdefault((name, number), sha) != sha:
+            raise BadRecording(
+                f"image {number} of class '{name}' is already there with other pixels: "
+                "two images cannot share an image_id"
+            )
+        if (name, sha) not in by_pixels or ids is not None:
+            new.append(dict(image_class=name, image_id=number, image_sha256=sha, image=image))
+        by_pixels.setdefault((name, sha), number)
+        names.append((name, number))
+    _insert_new_images(new)
+    return names
+
+
+def _insert_new_images(rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), CHUNK):
+        recording.Image.insert(rows[start : start + CHUNK], skip_duplicates=True)

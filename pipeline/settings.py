@@ -1,0 +1,71 @@
+"""Where a project keeps its things, and how its database schemas are called."""
+
+import re
+from pathlib import Path
+
+from pydantic import field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one project, read from the environment when constructed.
+
+    Nothing is created on disk here; relative paths are taken from the working directory.
+
+    Attributes
+    ----------
+    home : Path
+        Folder of everything the project keeps on disk (``INCEPTIONLOOP_HOME``, default
+        ``./.inceptionloop``).
+    prefix : str
+        Start of the name of every database schema (``INCEPTIONLOOP_PREFIX``).
+    store : Path or None
+        Folder of the object store when it lies outside `home` (``INCEPTIONLOOP_STORE``).
+    mysqld : str or None
+        Server program to use instead of the one found on the machine (``INCEPTIONLOOP_MYSQLD``).
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the prefix cannot start the name of a schema.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="INCEPTIONLOOP_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    home: Path = Path(".inceptionloop")
+    prefix: str = "inceptionloop_"
+    store: Path | None = None
+    mysqld: str | None = None
+
+    @field_validator("home", "store")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("prefix")
+    @classmethod
+    def _schema_prefix(cls, prefix: str) -> str:
+        # A schema name has at most 64 characters: 32 leave room for the name of the module.
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", prefix):
+            raise ValueError(
+                f"INCEPTIONLOOP_PREFIX is {prefix!r}: use a lower-case letter followed by at most "
+                "31 lower-case letters, digits or underscores"
+            )
+        return prefix
+
+    @property
+    def server_folder(self) -> Path:
+        """Data directory, password and state of the private database server."""
+        return self.home / "server"
+
+    @property
+    def store_folder(self) -> Path:
+        """Object store: arrays and network weights too large for a row."""
+        return self.store or self.home / "store"
+
+    @property
+    def log_folder(self) -> Path:
+        """Logs of the server and of the workers."""
+        return self.home / "log"

@@ -1,0 +1,76 @@
+"""Workers: do what the plans ask for, in dependency order, any number of them at once."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+
+from pipeline.heartbeat import heartbeat, reserved_by_living, return_jobs_of_the_dead
+from schemas.graph import STEPS
+
+POLL_SECONDS = 1.0
+IDLE_PASSES = 2
+
+logger = logging.getLogger(__name__)
+
+
+def work(n_threads: int) -> tuple[int, int]:
+    """Populate all computed tables until there is nothing left to do.
+
+    Ends when two passes in a row find nothing pending and nothing reserved by a living worker.
+
+    Parameters
+    ----------
+    n_threads : int
+        Of this process. Results are repeatable to the bit for the same number only.
+
+    Returns
+    -------
+    n_done, n_failed : int
+    """
+    torch.set_num_threads(n_threads)
+    n_done = n_failed = idle = 0
+    with heartbeat():
+        while idle < IDLE_PASSES:
+            return_jobs_of_the_dead()
+            done, failed = _one_pass()
+            n_done, n_failed = n_done + done, n_failed + failed
+            busy = done or failed or reserved_by_living()
+            idle = 0 if busy else idle + 1
+            if not (done or failed):
+                time.sleep(POLL_SECONDS)
+    return n_done, n_failed
+
+
+def _one_pass() -> tuple[int, int]:
+    n_done = n_failed = 0
+    for step in STEPS:
+        result = step.table.populate(reserve_jobs=True, suppress_errors=True)
+        n_done += result["success_count"]
+        n_failed += len(result["error_list"])
+        if result["success_count"]:
+            logger.info("%s: %d done", step.table.__name__, result["success_count"])
+        for key, message in result["error_list"]:
+            logger.error("%s %s: %s", step.table.__name__, key, message)
+    return n_done, n_failed
+
+
+def threads_per_worker(n_workers: int) -> int:
+    """Return how many threads each of several workers on this machine should use."""
+    return max(1, len(os.sched_getaffinity(0)) // n_workers)
+
+
+def start_workers(n_workers: int, n_threads: int) -> Sequence[subprocess.Popen]:
+    """Start worker processes of their own on this machine.
+
+    The thread count is set in their environment, before any library makes its threads.
+    """
+    environment = os.environ | {
+        name: str(n_threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    }
+    command = [sys.executable, "-m", "pipeline.cli", "work", "--threads", str(n_threads), "--quiet"]
+    return [subprocess.Popen(command, env=environment) for _ in range(n_workers)]

@@ -1,0 +1,136 @@
+"""The database schemas as one graph: their order, their activation, their computed tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import datajoint as dj
+
+from schemas import (
+    closed_loop,
+    dataset,
+    mei,
+    model,
+    operations,
+    recording,
+    reliability,
+    stimulus,
+)
+
+MODULES: tuple[ModuleType, ...] = (
+    operations,
+    recording,
+    dataset,
+    reliability,
+    model,
+    mei,
+    stimulus,
+    closed_loop,
+)
+"""One database schema each, parents first."""
+
+Query = dj.expression.QueryExpression
+
+
+@dataclass(frozen=True)
+class Step:
+    """A computed table in the graph.
+
+    Attributes
+    ----------
+    table : type
+    asked : callable
+        Returns what the plans ask of the table, down to the attributes that are known before its
+        parents are computed.
+    needs : tuple of type
+        Computed tables whose rows it waits for.
+    """
+
+    table: type[dj.Computed]
+    asked: Callable[[], Query]
+    needs: tuple[type[dj.Computed], ...] = ()
+
+
+STEPS: tuple[Step, ...] = (
+    Step(dataset.Frame, lambda: dataset.StaticScan.proj()),
+    Step(dataset.InputResponse, lambda: dataset.StaticScan.proj(), (dataset.Frame,)),
+    Step(dataset.ConditionTier, lambda: dataset.ConditionTier().key_source),
+    Step(
+        dataset.TargetDataset,
+        lambda: (dataset.TrainingSet & "training_family = 'image'").proj(),
+        (dataset.InputResponse, dataset.ConditionTier),
+    ),
+    Step(
+        reliability.Oracle, lambda: reliability.OraclePlan.proj(), (dataset.TargetDataset,)
+    ),
+    Step(
+        reliability.OracleRankedUnit,
+        lambda: reliability.OraclePlan.proj(),
+        (reliability.Oracle,),
+    ),
+    Step(
+        model.TrainedModel,
+        lambda: dj.U(*model.TrainedModel.primary_key)
+        & (model.TrainingPlan * model.SeedSet.Member),
+        (dataset.TargetDataset,),
+    ),
+    Step(model.Ensemble, lambda: model.TrainingPlan.proj(), (model.TrainedModel,)),
+    Step(model.ModelGroup, lambda: model.ModelComparison.proj(), (model.Ensemble,)),
+    Step(
+        mei.UnitSelection, lambda: mei.SelectionPlan.proj(), (reliability.OracleRankedUnit,)
+    ),
+    Step(mei.MEI, lambda: mei.TargetModel.proj(), (model.Ensemble, mei.UnitSelection)),
+    Step(mei.TightMEIMask, lambda: mei.MaskPlan.proj(), (mei.MEI,)),
+    Step(
+        closed_loop.ProximityCellMatch,
+        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash")
+        & closed_loop.ConfusionPlan,
+        (dataset.TargetDataset,),
+    ),
+    Step(
+        closed_loop.BestProximityCellMatch,
+        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash")
+        & closed_loop.ConfusionPlan,
+        (closed_loop.ProximityCellMatch,),
+    ),
+    Step(
+        closed_loop.ConfusionMatrix,
+        lambda: closed_loop.ConfusionPlan.proj(),
+        (closed_loop.BestProximityCellMatch, dataset.InputResponse),
+    ),
+    Step(
+        closed_loop.DiagonalTest,
+        lambda: closed_loop.ConfusionPlan.proj(),
+        (closed_loop.ConfusionMatrix,),
+    ),
+)
+"""Every computed table, parents before children."""
+
+
+def schema_name(module: ModuleType, prefix: str) -> str:
+    """Return the database name of a module's schema."""
+    return prefix + module.__name__.rpartition(".")[2]
+
+
+def activate(prefix: str, create: bool = False) -> None:
+    """Bind the tables to the database schemas of a prefix.
+
+    Parameters
+    ----------
+    prefix : str
+        What the names of the schemas begin with.
+    create : bool
+        Create what is missing. Only `init` does: two processes that create at once are a race.
+    """
+    for module in MODULES:
+        module.schema.activate(
+            schema_name(module, prefix), create_schema=create, create_tables=create
+        )
+
+
+def create(prefix: str) -> None:
+    """Create schemas, tables and job tables that are missing; safe to repeat."""
+    activate(prefix, create=True)
+    for step in STEPS:
+        if not step.table().jobs.is_declared:
+            step.table().jobs.declare()

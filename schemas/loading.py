@@ -1,0 +1,74 @@
+"""The data of a training set as arrays, loaded once per process."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.dataset import (
+    ConditionTier,
+    DataConfig,
+    Frame,
+    InputResponse,
+    TargetDataset,
+    TrainingSet,
+)
+from science.dataset import ImageDataset, Normalization, Recording
+
+
+def load_dataset(training_set: dict[str, Any], digest: str) -> ImageDataset:
+    """Load a training set.
+
+    Parameters
+    ----------
+    training_set : dict
+        Key of `TargetDataset`.
+    digest : str
+        Its `dataset_digest`: what was loaded under another digest is never returned.
+    """
+    return _load(training_set["training_set_hash"], digest)
+
+
+@lru_cache(maxsize=2)
+def _load(training_set_hash: str, digest: str) -> ImageDataset:
+    key = {"training_set_hash": training_set_hash, "dataset_digest": digest}
+    members = (TargetDataset * TargetDataset.Member & key).to_dicts(order_by="KEY")
+    if not members:
+        raise LookupError(f"no dataset {key}: it was deleted or changed since it was asked for")
+    recordings = {m["readout_key"]: _load_member(m) for m in members}
+    params = DataConfig.params(TrainingSet & {"training_set_hash": training_set_hash})
+    keys, columns = (TargetDataset.Unit & {"training_set_hash": training_set_hash}).to_arrays(
+        "readout_key", "readout_column", order_by="unit_index"
+    )
+    return ImageDataset(
+        recordings,
+        Normalization.of(recordings, params.normalize_responses),
+        [(str(k), int(c)) for k, c in zip(keys, columns, strict=True)],
+    )
+
+
+def _load_member(member: dict[str, Any]) -> Recording:
+    scan = {a: member[a] for a in InputResponse.primary_key}
+    split = {"split_hash": member["split_hash"]}
+    frames = np.asarray((Frame & scan).fetch1("frames"))
+    tiers = (Frame.Condition * ConditionTier.Condition & scan & split).to_arrays(
+        "tier", order_by="frame_row"
+    )
+    image_index = (InputResponse.Input * Frame.Condition & scan).to_arrays(
+        "frame_row", order_by="row_id"
+    )
+    unit_ids = TargetDataset.Unit.proj("unit_id", *InputResponse.primary_key[:3]) & member
+    return Recording(
+        frames=frames,
+        tiers=np.asarray(tiers, str),
+        image_index=np.asarray(image_index, np.int64),
+        responses=_responses(scan, unit_ids.to_arrays("unit_id", order_by="unit_index")),
+    )
+
+
+def _responses(scan: dict[str, Any], unit_ids: NDArray[np.integer]) -> NDArray[np.float32]:
+    block = (InputResponse.ResponseBlock & scan).fetch1("responses")
+    ids, columns = (InputResponse.ResponseKeys & scan).to_arrays("unit_id", "col_id")
+    column = dict(zip(ids.tolist(), columns.tolist(), strict=True))
+    return np.asarray(block)[:, [column[u] for u in unit_ids.tolist()]]

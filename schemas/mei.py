@@ -1,0 +1,322 @@
+"""Most exciting inputs: which units, from which ensembles, by which method; and their masks."""
+
+import hashlib
+import json
+from typing import Any
+
+import datajoint as dj
+import numpy as np
+import torch
+
+from schemas.code_version import code_version
+from schemas.configuration import Configuration
+from schemas.dataset import TargetDataset, TrainingSet
+from schemas.model import (
+    Ensemble,
+    ModelComparison,
+    TrainingPlan,
+    ensemble_weights,
+    load_ensemble,
+)
+from schemas.operations import CodeVersion
+from schemas.reliability import Oracle, OraclePlan, OracleRankedUnit
+from schemas.rows import nullable
+from science.masks import TightMaskParams, TightMaskResult, tight_mask
+from science.mei import ContrastTuning, MEIParams, MEIResult, ascend, contrast_tuning
+from science.model.own_units import OwnUnits
+from science.reliability import SelectionParams, select_units
+
+schema = dj.Schema()
+
+
+@schema
+class SelectionRule(Configuration, dj.Manual):
+    definition = """
+    # Which units MEIs are made for, and how many together
+    selection_hash : char(16)
+    ---
+    block_size : int16                  # units that are optimised in one batch
+    selection_params : json
+    """
+    params_type = SelectionParams
+    params_column = "selection_params"
+
+    @classmethod
+    def columns(cls, params: SelectionParams) -> dict[str, Any]:
+        return {"block_size": params.block_size}
+
+
+@schema
+class SelectionPlan(dj.Manual):
+    definition = """
+    # A selection of units that someone asked for
+    -> TrainingSet
+    -> SelectionRule
+    ---
+    -> OraclePlan
+    -> [nullable] ModelComparison
+    """
+
+
+@schema
+class UnitSelection(dj.Computed):
+    definition = """
+    # The units that a rule selects; none is a result too
+    -> SelectionPlan
+    ---
+    n_selected : int32
+    """
+
+    class Block(dj.Part):
+        definition = """
+        # Units whose MEIs are made in one batch
+        -> master
+        unit_block : int32
+        """
+
+    class Unit(dj.Part):
+        definition = """
+        -> UnitSelection.Block
+        -> TargetDataset.Unit
+        ---
+        selection_rank : int32          # 0 = best
+        """
+
+    @property
+    def key_source(self) -> dj.expression.QueryExpression:
+        """Plans whose dataset is ranked by the oracle they name."""
+        return SelectionPlan & (SelectionPlan * OracleRankedUnit.proj())
+
+    def make(self, key: dict[str, Any]) -> None:
+        params = SelectionRule.params(key)
+        oracle = OracleRankedUnit & (SelectionPlan & key).proj("oracle_hash")
+        scores = Oracle.UnitScores & (SelectionPlan & key).proj("oracle_hash")
+        ranked = (OracleRankedUnit.Unit & oracle).to_arrays("unit_index", order_by="oracle_rank")
+        reliable = scores.to_arrays("reliable", order_by="unit_index").astype(bool)
+        selected = select_units(ranked, reliable, params).tolist()
+        self.insert1(key | {"n_selected": len(selected)})
+        n_blocks = -(-len(selected) // params.block_size)
+        self.Block.insert(key | {"unit_block": block} for block in range(n_blocks))
+        self.Unit.insert(
+            key
+            | {
+                "unit_block": rank // params.block_size,
+                "unit_index": unit,
+                "selection_rank": rank,
+            }
+            for rank, unit in enumerate(selected)
+        )
+
+
+@schema
+class MEIMethod(Configuration, dj.Manual):
+    definition = """
+    # How images are synthesised
+    mei_hash : char(16)
+    ---
+    iter_n : int32
+    mei_params : json
+    """
+    params_type = MEIParams
+    params_column = "mei_params"
+
+    @classmethod
+    def columns(cls, params: MEIParams) -> dict[str, Any]:
+        return {"iter_n": params.iter_n}
+
+
+@schema
+class TargetModel(dj.Manual):
+    definition = """
+    # MEIs that someone asked for: of these units, from this ensemble, by this method
+    -> TrainingPlan
+    -> SelectionPlan
+    -> MEIMethod
+    """
+
+
+@schema
+class MEI(dj.Computed):
+    definition = """
+    # The images that most excite the units of a block, in an ensemble of models
+    -> Ensemble
+    -> UnitSelection.Block
+    -> MEIMethod
+    ---
+    -> CodeVersion
+    """
+
+    class Unit(dj.Part):
+        definition = """
+        -> master
+        -> UnitSelection.Unit
+        ---
+        mei_status : enum('ok', 'dead')     # dead: the unit's gradient is zero everywhere
+        mei = null : <blob>                 # float32, (h, w), grey values 0-255
+        mei_activation = null : float64     # of the ensemble, in scaled responses
+        mei_curve = null : <blob>           # float32, (k,), activation on the way
+        mei_seed : int64                    # of the start noise
+        monotonic = null : bool             # activation grows with contrast
+        max_activation = null : float64     # over contrasts
+        max_contrast = null : float64       # pixel SD where it is reached
+        sat_contrast = null : float64       # largest pixel SD within 0-255
+        lim_contrast = null : float64       # pixel SD if the range were stretched to 255
+        img_mean = null : float64           # grey value
+        """
+
+    @property
+    def key_source(self) -> dj.expression.QueryExpression:
+        """Blocks of the selections asked for, once their ensemble exists."""
+        asked = TargetModel * UnitSelection.Block.proj() & Ensemble.proj()
+        return dj.U(*self.primary_key) & asked
+
+    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        return MEIMethod.params(key), *_block(key)
+
+    def make_compute(
+        self,
+        key: dict[str, Any],
+        params: MEIParams,
+        units: list[int],
+        columns: list[tuple[str, int]],
+        weights: list[str],
+    ) -> tuple[Any, ...]:
+        loaded = load_ensemble(key, weights)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        respond = OwnUnits(loaded.network.to(device), columns)
+        seeds = [_seed(key, unit) for unit in units]
+        mean, std = loaded.image_mean, loaded.image_std
+        result = ascend(respond, seeds, loaded.image_shape, mean, std, params, device)
+        tuning = contrast_tuning(respond, result.images, mean, std, device=device)
+        return units, seeds, result, tuning, code_version(device)
+
+    def make_insert(
+        self,
+        key: dict[str, Any],
+        units: list[int],
+        seeds: list[int],
+        result: MEIResult,
+        tuning: ContrastTuning,
+        code: dict[str, str],
+    ) -> None:
+        self.insert1(key | code)
+        self.Unit.insert(
+            key
+            | {"unit_index": unit, "mei_seed": seeds[i], "mei_status": "dead"}
+            | (_mei_columns(result, tuning, i) if result.alive[i] else {})
+            for i, unit in enumerate(units)
+        )
+
+
+def _mei_columns(result: MEIResult, tuning: ContrastTuning, i: int) -> dict[str, Any]:
+    row = {
+        "mei_status": "ok",
+        "mei": result.images[i],
+        "mei_activation": float(result.activations[i]),
+        "mei_curve": result.curve[i],
+        "monotonic": bool(tuning.monotonic[i]),
+    }
+    contrasts = ("max_activation", "max_contrast", "sat_contrast", "lim_contrast", "img_mean")
+    return nullable(row | {name: float(getattr(tuning, name)[i]) for name in contrasts})
+
+
+def _block(key: dict[str, Any]) -> tuple[list[int], list[tuple[str, int]], list[str]]:
+    """Return units of a block, their columns in the models, and the checksums of the weights."""
+    units, readout_keys, readout_columns = (
+        UnitSelection.Unit * TargetDataset.Unit & key
+    ).to_arrays("unit_index", "readout_key", "readout_column", order_by="selection_rank")
+    columns = [(str(k), int(c)) for k, c in zip(readout_keys, readout_columns, strict=True)]
+    return units.tolist(), columns, ensemble_weights(key)
+
+
+def _seed(key: dict[str, Any], unit: int) -> int:
+    """Return the seed of one unit's start noise: of what is computed, not of who shares a block."""
+    document = {n: v for n, v in key.items() if n != "unit_block"} | {"unit_index": unit}
+    canonical = json.dumps(document, sort_keys=True).encode()
+    return int.from_bytes(hashlib.sha256(canonical).digest()[:8], "big") >> 1
+
+
+@schema
+class MaskMethod(Configuration, dj.Manual):
+    definition = """
+    # How masks are made
+    mask_hash : char(16)
+    ---
+    mask_params : json
+    """
+    params_type = TightMaskParams
+    params_column = "mask_params"
+
+
+@schema
+class MaskPlan(dj.Manual):
+    definition = """
+    # Masks that someone asked for
+    -> TargetModel
+    -> MaskMethod
+    """
+
+
+@schema
+class TightMEIMask(dj.Computed):
+    definition = """
+    # The smallest mask under which an MEI still excites its unit
+    -> MEI
+    -> MaskMethod
+    """
+
+    class Unit(dj.Part):
+        definition = """
+        -> master
+        -> MEI.Unit
+        ---
+        mask_status : enum('ok', 'emptied', 'exhausted', 'silent')  # ok: the target was reached
+        tight_mask : <blob>                 # float32, (h, w), 0-1
+        reduction_ratio = null : float64    # masked activation / activation before erosion
+        n_erosions : int32
+        """
+
+    @property
+    def key_source(self) -> dj.expression.QueryExpression:
+        """MEIs whose masks were asked for."""
+        return dj.U(*self.primary_key) & (MEI.proj() * MaskPlan)
+
+    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        return MaskMethod.params(key), *_block(key)
+
+    def make_compute(
+        self,
+        key: dict[str, Any],
+        params: TightMaskParams,
+        units: list[int],
+        columns: list[tuple[str, int]],
+        weights: list[str],
+    ) -> tuple[Any, ...]:
+        alive, images = (MEI.Unit & key & "mei_status = 'ok'").to_arrays("unit_index", "mei")
+        column = dict(zip(units, columns, strict=True))
+        if len(alive) == 0:
+            return [], None
+        loaded = load_ensemble(key, weights)
+        respond = OwnUnits(loaded.network, [column[unit] for unit in alive.tolist()])
+        masks = tight_mask(
+            respond, np.stack(images), loaded.image_mean, loaded.image_std, params
+        )
+        return alive.tolist(), masks
+
+    def make_insert(
+        self, key: dict[str, Any], units: list[int], masks: TightMaskResult | None
+    ) -> None:
+        self.insert1(key)
+        self.Unit.insert(
+            nullable(
+                key
+                | {
+                    "unit_index": unit,
+                    "mask_status": str(masks.status[i]),
+                    "tight_mask": masks.masks[i],
+                    "reduction_ratio": float(masks.reduction_ratio[i]),
+                    "n_erosions": int(masks.n_erosions[i]),
+                }
+            )
+            for i, unit in enumerate(units)
+        )

@@ -1,0 +1,105 @@
+"""Fit image models to a dataset and score every unit."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from science.dataset import ImageDataset
+from science.metrics import cc_norm, correlation
+from science.model.config import ImageModelConfig, TrainConfig
+from science.model.ensemble import Ensemble
+from science.model.network import ImageNetwork
+from science.model.training import TrainingResult, TrialData, train
+from science.reliability import n_repeated_images
+
+PREDICTION_BATCH = 256
+
+
+def fit(
+    dataset: ImageDataset,
+    config: ImageModelConfig,
+    train_config: TrainConfig,
+    seed: int,
+    device: str = "cpu",
+) -> TrainingResult:
+    """Train one network on the train tier, stopping early on the validation tier."""
+
+    def trials(tier: str) -> dict[str, TrialData]:
+        return {
+            key: TrialData(
+                torch.from_numpy(dataset.inputs(key, tier)),
+                torch.from_numpy(dataset.targets(key, tier)),
+            )
+            for key in dataset.recordings
+        }
+
+    return train(config, train_config, trials("train"), trials("validation"), seed, device)
+
+
+def statistics(dataset: ImageDataset) -> dict[str, Any]:
+    """Return what a packed network needs to be used without its dataset."""
+    normalization = dataset.normalization
+    return {
+        "image_mean": normalization.image_mean,
+        "image_std": normalization.image_std,
+        "response_scale": {k: s.tolist() for k, s in normalization.response_scale.items()},
+        "columns": [list(c) for c in dataset.columns],
+    }
+
+
+@torch.no_grad()
+def predict(
+    network: ImageNetwork | Ensemble, images: NDArray[np.float32], readout_key: str
+) -> NDArray[np.float32]:
+    """Predict scaled responses (n, n_units) to z-scored images (n, 1, h, w)."""
+    batches = torch.from_numpy(images).split(PREDICTION_BATCH)
+    device = next(network.parameters()).device
+    return torch.cat([network(b.to(device), readout_key).cpu() for b in batches]).numpy()
+
+
+def unit_scores(
+    network: ImageNetwork | Ensemble, dataset: ImageDataset
+) -> dict[str, NDArray[np.float64]]:
+    """Correlate predictions and responses of every unit.
+
+    Returns
+    -------
+    dict of str to float64 (n_units,)
+        `validation_corr` and `test_corr` over single trials, `test_corr_avg` with the mean over
+        repeats, `cc_norm` the same divided by its ceiling (NaN for unreliable units); units in
+        the order of `unit_index`, NaN for what the split or the repeats do not allow.
+    """
+    parts = [_recording_scores(network, dataset, key) for key in dataset.recordings]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _recording_scores(
+    network: ImageNetwork | Ensemble, dataset: ImageDataset, key: str
+) -> dict[str, NDArray[np.float64]]:
+    recording = dataset.recordings[key]
+    validation = predict(network, dataset.inputs(key, "validation"), key)
+    unknown = np.full(validation.shape[1], np.nan)
+    scores = dict.fromkeys(("test_corr", "test_corr_avg", "cc_norm"), unknown)
+    scores["validation_corr"] = correlation(validation, dataset.targets(key, "validation"))
+    image_index = recording.image_index[recording.trials("test")]
+    if len(np.unique(image_index)) < 2:
+        return scores
+    predicted = predict(network, dataset.inputs(key, "test"), key)
+    targets = dataset.targets(key, "test")
+    scores["test_corr"] = correlation(predicted, targets)
+    scores["test_corr_avg"] = correlation(
+        repeat_average(predicted, image_index), repeat_average(targets, image_index)
+    )
+    if n_repeated_images(image_index) >= 2:
+        scores["cc_norm"] = cc_norm(targets, predicted, image_index)
+    return scores
+
+
+def repeat_average(values: NDArray[np.floating], image_index: NDArray[np.integer]) -> NDArray:
+    """Average (n_trials, n_units) over the trials of each image, (n_images, n_units)."""
+    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, image, values)
+    return sums / counts[:, None]

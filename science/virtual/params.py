@@ -1,0 +1,97 @@
+"""Parameters of a virtual mouse and of the images it is shown."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class VirtualAnimalParams(BaseModel):
+    """What a virtual mouse is; together with a seed it determines every cell.
+
+    The defaults suit 24 x 40 images. Lengths of receptive fields are in pixels, cortical ones in
+    micrometres.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: int = Field(24, ge=16, le=256, description="image height, pixels")
+    width: int = Field(40, ge=16, le=256, description="image width, pixels")
+    n_simple: int = Field(32, ge=0, le=2000, description="phase-sensitive cells")
+    n_complex: int = Field(32, ge=0, le=2000, description="phase-invariant cells (energy model)")
+    n_undriven: int = Field(8, ge=0, le=2000, description="cells that ignore the image")
+
+    wavelength_low: float = Field(5.0, ge=4, le=100, description="shortest wavelength, pixels")
+    wavelength_high: float = Field(10.0, ge=4, le=100, description="longest wavelength, pixels")
+    sigma_low: float = Field(2.0, ge=1, le=50, description="smallest envelope sd, pixels")
+    sigma_high: float = Field(3.5, ge=1, le=50, description="largest envelope sd, pixels")
+    border: float = Field(6.0, ge=0, description="least distance of a centre from the edge, pixels")
+    max_overlap: float = Field(
+        0.7, gt=0, lt=1, description="largest cosine of two cells' filters at their best phases"
+    )
+
+    mean_rate_low: float = Field(1.0, gt=0, le=100, description="spikes a trial, least driven cell")
+    mean_rate_high: float = Field(3.0, gt=0, le=100, description="spikes a trial, most driven cell")
+    baseline_fraction: float = Field(0.1, ge=0, lt=1, description="of the mean, without any drive")
+    softness: float = Field(0.2, gt=0, le=1, description="of the rectification, unit: rms drive")
+    exponent: float = Field(1.2, ge=1, le=3, description="of the rectified drive")
+    normalisation: float = Field(1.0, ge=0, le=10, description="weight of the contrast pool")
+    semi_saturation: float = Field(
+        0.1, gt=0, le=1, description="rms contrast, onset of gain control"
+    )
+    pool_ratio: float = Field(2.5, ge=1, le=10, description="pool sd / receptive field sd")
+
+    gain_cv: float = Field(
+        0.2, ge=0, le=1, description="of the gain that all cells share in a trial"
+    )
+    gain_autocorrelation: float = Field(0.5, ge=0, lt=1, description="from one trial to the next")
+
+    min_spacing_um: float = Field(15.0, ge=0, le=50, description="between cell bodies")
+    position_jitter_um: float = Field(2.0, ge=0, le=50, description="per axis, on later days")
+    missing_fraction: float = Field(0.05, ge=0, lt=1, description="cells not found on a later day")
+    drift_cv: float = Field(0.2, ge=0, le=1, description="of each cell's rate on later days")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("wavelength", "sigma", "mean_rate"):
+            low, high = getattr(self, f"{name}_low"), getattr(self, f"{name}_high")
+            if low > high:
+                raise ValueError(f"{name}_low = {low} is above {name}_high = {high}: swap them")
+        if self.n_cells == 0:
+            raise ValueError("an animal without cells: make n_simple, n_complex or n_undriven > 0")
+        if 2 * self.border >= min(self.height, self.width) - 1:
+            raise ValueError(
+                f"border = {self.border} leaves no room for receptive fields in "
+                f"{self.height} x {self.width} pixels: make it smaller"
+            )
+        return self
+
+    @property
+    def n_driven(self) -> int:
+        """Number of cells with a receptive field."""
+        return self.n_simple + self.n_complex
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.n_driven + self.n_undriven
+
+
+class SessionDesign(BaseModel):
+    """How many images a first recording shows, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_train: int = Field(1000, ge=1, description="images shown once, to fit models")
+    n_validation: int = Field(100, ge=0, description="images shown once, to stop and choose")
+    n_test: int = Field(50, ge=0, description="images shown `repeats` times each")
+    repeats: int = Field(10, ge=2, description="presentations of each test image")
+
+    @property
+    def n_images(self) -> int:
+        """Number of distinct images."""
+        return self.n_train + self.n_validation + self.n_test
+
+    @property
+    def n_trials(self) -> int:
+        """Number of presentations."""
+        return self.n_train + self.n_validation + self.n_test * self.repeats

@@ -1,0 +1,185 @@
+"""Recording days of a virtual animal: which cells are found, their ids, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.signal import lfilter
+
+from science.natural_images import natural_images
+from science.virtual.params import SessionDesign
+
+if TYPE_CHECKING:
+    from science.virtual.animal import VirtualAnimal
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One day of recording; every array runs over the units found that day.
+
+    Attributes
+    ----------
+    animal
+        Whose day it is.
+    day
+        From 1.
+    unit_ids : int32 (n_units,)
+        1 to n_units.
+    cells : int64 (n_units,)
+        Index of each unit's cell in the animal: the truth about which units match across days.
+    positions : float64 (n_units, 3)
+        Measured x, y and depth, micrometres.
+    drift : float64 (n_units,)
+        Factor on the cell's rates that day, mean 1 over cells and days.
+    """
+
+    animal: VirtualAnimal
+    day: int
+    unit_ids: np.ndarray
+    cells: np.ndarray
+    positions: np.ndarray
+    drift: np.ndarray
+
+    @property
+    def brain_area(self) -> np.ndarray:
+        """Area of each unit, str (n_units,)."""
+        return self.animal.brain_area[self.cells]
+
+    @property
+    def layer(self) -> np.ndarray:
+        """Cortical layer of each unit, str (n_units,)."""
+        return self.animal.layer[self.cells]
+
+    def record(self, images: np.ndarray, presentation: np.ndarray, seed: int) -> np.ndarray:
+        """Spike counts of all units in every trial.
+
+        Counts are Poisson given the expected rate times a gain that all units share in a trial:
+        log-normal, mean 1, autocorrelated over trials (Goris, Movshon & Simoncelli 2014, Nat
+        Neurosci 17:858).
+
+        Parameters
+        ----------
+        images
+            (n_images, height, width), grey levels 0 to 255.
+        presentation
+            int (n_trials,), index of the image shown in each trial.
+        seed
+            Non-negative; another seed gives other noise, as does another day or animal.
+
+        Returns
+        -------
+        float32 (n_trials, n_units)
+
+        Raises
+        ------
+        ValueError
+            If presentation is not a vector of image indices, or the images have another size.
+        """
+        presentation = np.asarray(presentation)
+        if presentation.ndim != 1 or not np.issubdtype(presentation.dtype, np.integer):
+            raise ValueError("presentation must be a vector of integers: the image index per trial")
+        if presentation.size and not 0 <= presentation.min() <= presentation.max() < len(images):
+            raise ValueError(
+                f"presentation runs from {presentation.min()} to {presentation.max()}, "
+                f"but there are {len(images)} images: indices must be 0 to {len(images) - 1}"
+            )
+        rng = np.random.default_rng([self.animal.seed, self.day, seed])
+        params = self.animal.params
+        gain = shared_gain(len(presentation), params.gain_cv, params.gain_autocorrelation, rng)
+        rates = self.animal.rates(images)[:, self.cells] * self.drift
+        return rng.poisson(rates[presentation] * gain[:, None]).astype(np.float32)
+
+
+def make_session(animal: VirtualAnimal, day: int) -> Session:
+    """See `VirtualAnimal.session`."""
+    if day < 1:
+        raise ValueError(f"day is {day}: days count from 1")
+    n_cells, params = animal.params.n_cells, animal.params
+    cells, positions, drift = np.arange(n_cells), animal.positions, np.ones(n_cells)
+    if day > 1:
+        rng = np.random.default_rng([animal.seed, day])
+        n_found = n_cells - round(params.missing_fraction * n_cells)
+        cells = rng.permutation(n_cells)[:n_found]
+        positions = positions[cells] + rng.normal(0, params.position_jitter_um, (n_found, 3))
+        drift = _log_normal(rng.standard_normal(n_found), params.drift_cv)
+    unit_ids = np.arange(1, len(cells) + 1, dtype=np.int32)
+    return Session(animal, day, unit_ids, cells, positions, drift)
+
+
+def first_day(
+    design: SessionDesign, height: int, width: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Natural images, and the order in which a first recording shows them.
+
+    Parameters
+    ----------
+    design
+        How many images, and how often.
+    height, width
+        Image size, pixels.
+    seed
+        Non-negative.
+
+    Returns
+    -------
+    images : uint8 (design.n_images, height, width)
+        First the training images, then validation, then test; all distinct.
+    presentation : int64 (design.n_trials,)
+        Image index per trial, shuffled; training and validation images once, test images `repeats`
+        times.
+    """
+    images = natural_images(design.n_images, height, width, seed)
+    repeats = np.ones(design.n_images, int)
+    repeats[design.n_train + design.n_validation :] = design.repeats
+    return images, shuffled_presentation(repeats, seed)
+
+
+def shuffled_presentation(repeats: np.ndarray, seed: int) -> np.ndarray:
+    """Random order in which every image comes up as often as asked.
+
+    Parameters
+    ----------
+    repeats
+        int (n_images,), number of presentations of each image, 0 or more.
+    seed
+        Non-negative.
+
+    Returns
+    -------
+    int64 (sum of repeats,)
+        Image index per trial.
+    """
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(repeats)), repeats))
+
+
+def shared_gain(
+    n_trials: int, cv: float, autocorrelation: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Log-normal gain of each trial, with mean 1 and a first-order autoregressive logarithm.
+
+    Parameters
+    ----------
+    n_trials
+        Number of trials.
+    cv
+        Standard deviation of the gain, 0 or more.
+    autocorrelation
+        Of the logarithm between neighbouring trials, 0 to below 1.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    float64 (n_trials,)
+    """
+    innovation = rng.standard_normal(n_trials) * np.sqrt(1 - autocorrelation**2)
+    innovation[:1] /= np.sqrt(1 - autocorrelation**2)  # start in the stationary distribution
+    return _log_normal(lfilter([1.0], [1.0, -autocorrelation], innovation), cv)
+
+
+def _log_normal(normal: np.ndarray, cv: float) -> np.ndarray:
+    """Turn standard normal numbers into log-normal ones with mean 1 and standard deviation cv."""
+    log_sd = np.sqrt(np.log1p(cv**2))
+    return np.exp(log_sd * normal - log_sd**2 / 2)

@@ -1,0 +1,75 @@
+"""One private database server for the session, in a temporary home, and the reference data."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+# Nothing of the user's may reach the tests: no server in the environment, no datajoint.json.
+for name in [name for name in os.environ if name.startswith("DJ_")]:
+    del os.environ[name]
+os.environ["DJ_IGNORE_CONFIG_FILE"] = "true"
+# Whatever forgets to say where it keeps its things fails instead of touching the project's own.
+os.environ["INCEPTIONLOOP_HOME"] = "/nonexistent/inceptionloop-tests"
+
+torch.set_num_threads(1)
+
+# Imports DataJoint without its warnings, which pytest would turn into errors.
+from pipeline.connection import connect  # noqa: E402
+from pipeline.server import PrivateServer  # noqa: E402
+
+
+def _server_program(kind: str) -> str | None:
+    """Return the program for the SERVER variable; None lets the project choose."""
+    if kind == "auto":
+        return os.environ.get("INCEPTIONLOOP_MYSQLD")
+    if kind == "mariadb":
+        return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") or "mariadbd"
+    if kind != "mysql":
+        raise pytest.UsageError(f"SERVER is {kind!r}: use auto, mariadb or mysql")
+    program = Path(os.environ.get("INCEPTIONLOOP_MYSQLD", "/opt/mysql/mysqld"))
+    maker = SHARED / "tools" / "get-mysql.sh"
+    if not program.exists() and maker.exists():
+        subprocess.run([maker, program.parent], check=True)
+    return str(program)
+
+
+@pytest.fixture(scope="session")
+def server_program() -> str | None:
+    """Server program under test."""
+    return _server_program(os.environ.get("SERVER", "auto"))
+
+
+@pytest.fixture(scope="session")
+def database(server_program):
+    """Home of a project whose private server runs, with DataJoint connected to it."""
+    home = Path(tempfile.mkdtemp(prefix="inceptionloop-tests-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INCEPTIONLOOP_HOME", str(home))
+        if server_program:
+            patch.setenv("INCEPTIONLOOP_MYSQLD", server_program)
+        else:
+            patch.delenv("INCEPTIONLOOP_MYSQLD", raising=False)
+        patch.setenv("INCEPTIONLOOP_PREFIX", "test_")
+        server = PrivateServer()
+        try:
+            connect()
+            yield home
+        finally:
+            server.stop()
+            shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of the reference data."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the reference data are not at {SHARED}")
+    return SHARED

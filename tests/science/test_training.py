@@ -1,0 +1,220 @@
+"""Training: early stopping, order of trials, determinism, recovery of a known population."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from science.metrics import correlation
+from science.model import (
+    ImageModelConfig,
+    ImageNetwork,
+    PyramidReadoutConfig,
+    StackedCoreConfig,
+    TrainConfig,
+    predict,
+)
+from science.model import training as training_module
+from science.model.training import (
+    TrialData,
+    poisson_loss,
+    round_robin,
+    train,
+    validation_correlation,
+)
+
+TINY = ImageModelConfig(
+    core=StackedCoreConfig(hidden_channels=2, layers=2, input_kern=3, hidden_kern=3),
+    readout=PyramidReadoutConfig(scale_n=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trials_of(n, units, seed, shape=(8, 9)):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n, 1, *shape, generator=generator)
+    return TrialData(images, torch.rand(n, units, generator=generator))
+
+
+def tiny_trials():
+    return (
+        {"a": trials_of(30, 2, seed=0), "b": trials_of(11, 3, seed=1)},
+        {"a": trials_of(10, 2, seed=2), "b": trials_of(10, 3, seed=3)},
+    )
+
+
+def scripted(monkeypatch, objectives):
+    """Make the validation objective a script; the k-th call returns its k-th entry."""
+    calls = iter(objectives)
+    monkeypatch.setattr(training_module, "validation_correlation", lambda *_: next(calls))
+
+
+def run(seed=0, **parameters):
+    defaults = {"batch_size": 10, "schedule": (0.01,), "max_epoch": 4}
+    return train(TINY, TrainConfig(**(defaults | parameters)), *tiny_trials(), seed=seed)
+
+
+def test_every_trial_once_per_epoch_in_turns():
+    batches = list(round_robin({"a": 25, "b": 7}, 5, torch.Generator().manual_seed(0)))
+    assert [key for key, _ in batches] == ["a", "b", "a", "b", "a", "a", "a"]
+    for key, n in (("a", 25), ("b", 7)):
+        used = torch.cat([index for name, index in batches if name == key])
+        assert used.sort().values.tolist() == list(range(n))
+        assert used.tolist() != list(range(n))
+
+
+def test_poisson_loss_is_that_of_torch():
+    prediction, response = torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    expected = F.poisson_nll_loss(prediction, response, log_input=False, eps=1e-12)
+    torch.testing.assert_close(poisson_loss(prediction, response), expected)
+
+
+def test_objective_pools_units_and_counts_the_dead_as_zero():
+    network = ImageNetwork(TINY, (8, 9), {"a": 2, "b": 3})
+    trials = tiny_trials()[1]
+    trials["b"].responses[:, 1] = 0.1
+    predicted = {key: predict(network, data.images, key) for key, data in trials.items()}
+    scores = [correlation(predicted[key], trials[key].responses) for key in trials]
+    assert math.isnan(scores[1][1])
+    expected = (scores[0].sum() + scores[1][0] + scores[1][2]) / 5
+    assert validation_correlation(network, trials) == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_seeds_equal_bits_and_the_global_generator_rests():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one, two, other = run(seed=1), run(seed=1), run(seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.curve == two.curve and one.curve != other.curve
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name])
+
+
+def test_curve_and_callback():
+    seen = []
+    train(TINY, TrainConfig(max_epoch=3), *tiny_trials(), seed=0, on_epoch=lambda r: seen.append(r))
+    assert [record.epoch for record in seen] == [1, 2, 3]
+    for record in seen:
+        assert set(record.regularizers) == {"core_smoothness", "core_sparsity", "readout_features"}
+        total = record.poisson + sum(record.regularizers.values())
+        assert record.train_loss == pytest.approx(total)
+
+
+def test_patience_ends_a_stage_and_the_next_starts_from_the_best(monkeypatch):
+    starts = []
+
+    def fresh_adam(parameters, lr):
+        parameters = list(parameters)
+        starts.append([parameter.detach().clone() for parameter in parameters])
+        return torch.optim.SGD(parameters, lr)
+
+    monkeypatch.setattr(torch.optim, "Adam", fresh_adam)
+    scripted(monkeypatch, [0.1, 0.2, 0.3, 0.3 + 1e-9, 0.2, 0.25, 0.4, 0.1, 0.1])
+    result = run(schedule=(0.01, 0.001), patience=2, max_epoch=50)
+    # Stage 1 improves at epochs 1 and 2 and ends after 4; stage 2 improves at 6, ends after 8.
+    assert [record.learning_rate for record in result.curve] == [0.01] * 4 + [0.001] * 4
+    assert (result.best_epoch, result.validation_corr, result.status) == (6, 0.4, "ok")
+
+    scripted(monkeypatch, [0.1, 0.2, 0.3])
+    best_of_first = run(schedule=(0.01,), max_epoch=2).network.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(starts[1], best_of_first, strict=True))
+
+
+def test_the_cap_on_epochs_is_joint(monkeypatch):
+    scripted(monkeypatch, [0.1 * k for k in range(20)])
+    result = run(schedule=(0.01, 0.001), max_epoch=5)
+    assert len(result.curve) == 5 and {r.learning_rate for r in result.curve} == {0.01}
+
+
+def test_best_state_is_restored_in_evaluation_mode(monkeypatch):
+    scripted(monkeypatch, [0.1, 0.9, 0.2, 0.2, 0.2])
+    long = run(max_epoch=4)
+    scripted(monkeypatch, [0.1, 0.9])
+    short = run(max_epoch=1)
+    assert long.best_epoch == 1 and not long.network.training
+    for name, value in long.network.state_dict().items():
+        assert torch.equal(value, short.network.state_dict()[name])
+
+
+def test_without_improvement_the_initial_state_stays(monkeypatch):
+    scripted(monkeypatch, [0.5] + [0.1] * 4)
+    result = run()
+    assert (result.best_epoch, result.validation_corr) == (0, 0.5)
+    torch.testing.assert_close(
+        result.network.readouts["a"].features, torch.full((2, 2, 4), 1 / 4), rtol=0, atol=0
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_at_once():
+    result = run(schedule=(1e30, 0.1), max_epoch=9)
+    assert result.status == "nonfinite"
+    assert len(result.curve) < 9 and {r.learning_rate for r in result.curve} == {1e30}
+    assert all(value.isfinite().all() for value in result.network.state_dict().values())
+
+
+def test_positions_stay_within_the_map():
+    result = run(schedule=(2.0,), max_epoch=3, tolerance=0)
+    for key in ("a", "b"):
+        assert result.network.readouts[key].position.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda t, v: v.pop("b"), "same recordings"),
+        (lambda t, v: t.update(a=trials_of(5, 2, 0, shape=(9, 9))), "differ in shape"),
+        (lambda t, v: t.update(a=trials_of(5, 4, 0)), "different numbers of units"),
+        (lambda t, v: t["a"].responses.fill_(math.nan), "train trials of 'a' are not finite"),
+        (lambda t, v: v.update(b=trials_of(0, 3, 0)), "0 images"),
+    ],
+)
+def test_bad_trials_are_named(damage, message):
+    tiers = tiny_trials()
+    damage(*tiers)
+    with pytest.raises(ValueError, match=message):
+        train(TINY, TrainConfig(), *tiers, seed=0)
+
+
+def gabor_population(shape, n_units, seed):
+    """Filters of linear-nonlinear units, float32, (n_units, h, w), norm 1, and their centres."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.linspace(-1, 1, shape[0])[:, None]
+    x = torch.linspace(-1, 1, shape[1])[None, :]
+    centre = torch.rand(n_units, 2, 1, 1, generator=generator) - 0.5
+    angle = torch.arange(n_units).remainder(2)[:, None, None] * math.pi / 2
+    dx, dy = x - centre[:, 0], y - centre[:, 1]
+    carrier = torch.sin(7 * (dx * angle.cos() + dy * angle.sin()))
+    filters = carrier * torch.exp(-(dx**2 + dy**2) / (2 * 0.25**2))
+    return filters / filters.flatten(1).norm(dim=1)[:, None, None], centre[..., 0, 0]
+
+
+def test_recovers_a_linear_nonlinear_population():
+    shape, n = (16, 16), 8
+    filters, centres = gabor_population(shape, n, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(1700, 1, *shape, generator=generator)
+    rates = F.softplus(2 * torch.einsum("bhw,nhw->bn", images[:, 0], filters))
+    counts = torch.poisson(rates, generator=generator)
+    scaled = counts / counts[:1200].std(0)
+    tiers = [{"a": TrialData(images[s], scaled[s])} for s in (slice(1200), slice(1200, 1500))]
+    config = ImageModelConfig(
+        core=StackedCoreConfig(
+            hidden_channels=8, layers=2, input_kern=7, hidden_kern=3, gamma_input=1.0
+        ),
+        readout=PyramidReadoutConfig(scale_n=2, gamma_features=0.1),
+    )
+    schedule = TrainConfig(schedule=(0.01, 0.002), max_epoch=40, patience=4)
+    result = train(config, schedule, *tiers, seed=0)
+    assert result.status == "ok"
+    test_corr = correlation(predict(result.network, images[1500:], "a"), rates[1500:])
+    assert test_corr.mean() > 0.8
+    error = (result.network.positions("a") - centres).norm(dim=1)
+    assert error.median() < 0.3
