@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "No datajoint.json found", UserWarning)
     warnings.filterwarnings("ignore", "datajoint.migrate is deprecated", DeprecationWarning)
     import datajoint as dj
-    from datajoint import codecs
+    from datajoint import codecs, instance
 
 STORE = "main"
 
@@ -63,11 +63,13 @@ def connect(settings: Settings | None = None, report: Report = lambda message: N
     """
     settings = settings or Settings()
     target = address(settings, report)
-    _configure(target, settings)
     if _is_connected_to(target):
+        _configure(target, settings)
         return
     try:
+        # Nothing is changed before the server has answered.
         _adapt_driver("MariaDB" in _version(target))
+        _configure(target, settings)
         codecs.parse_type_spec = _parse_type_spec
         with warnings.catch_warnings():
             # This project is tested on both servers.
@@ -98,9 +100,7 @@ def address(settings: Settings, report: Report = lambda message: None) -> Addres
         return Address(server.host, server.port, server.user, server.password)
     host, _, port = host.partition(":")
     port = port or os.environ.get("DJ_PORT") or "3306"
-    # DataJoint's own configuration also knows secret files (/run/secrets/datajoint).
-    user = os.environ.get("DJ_USER") or dj.config["database.user"]
-    password = os.environ.get("DJ_PASS", dj.config["database.password"])
+    user, password = os.environ.get("DJ_USER"), os.environ.get("DJ_PASS")
     if not port.isdecimal() or not user or password is None:
         raise DatabaseUnavailable(
             f"DJ_HOST is {host}: set DJ_USER and DJ_PASS too, and DJ_PORT to a number (default "
@@ -134,7 +134,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _is_connected_to(target: Address) -> bool:
-    connection = getattr(dj.conn, "connection", None)
+    # dj.conn() would open one where there is none yet.
+    connection = instance._singleton_connection
     if connection is None:
         return False
     info = connection.conn_info

@@ -8,14 +8,28 @@ import time
 from collections.abc import Sequence
 
 import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from pipeline.heartbeat import heartbeat, reserved_by_living, return_jobs_of_the_dead
+from pipeline.status import TableStatus, status
 from schemas.graph import STEPS
 
 POLL_SECONDS = 1.0
 IDLE_PASSES = 2
 
 logger = logging.getLogger(__name__)
+
+
+class WorkerDied(RuntimeError):
+    """A worker process that did not end by itself."""
 
 
 def work(n_threads: int) -> tuple[int, int]:
@@ -57,6 +71,48 @@ def _one_pass() -> tuple[int, int]:
         for key, message in result["error_list"]:
             logger.error("%s %s: %s", step.table.__name__, key, message)
     return n_done, n_failed
+
+
+def supervise(n_workers: int, n_threads: int) -> int:
+    """Run worker processes on this machine and show their progress; return how many jobs failed.
+
+    Raises
+    ------
+    WorkerDied
+        If a worker ended in another way than by finding nothing more to do.
+    """
+    processes = start_workers(n_workers, n_threads)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("jobs"),
+               TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("starting", total=None)
+            while any(p.poll() is None for p in processes):
+                _show(progress, task)
+                time.sleep(2 * POLL_SECONDS)
+            rows = _show(progress, task)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    failed = sum(row.failed for row in rows)
+    if any(p.returncode for p in processes) and not failed:
+        raise WorkerDied(f"workers ended with status {[p.returncode for p in processes]}")
+    return failed
+
+
+def _show(progress: Progress, task: TaskID) -> list[TableStatus]:
+    rows = status()
+    done = sum(row.done for row in rows)
+    running = [row.table for row in rows if row.running]
+    progress.update(
+        task,
+        description=" + ".join(running) or "looking for work",
+        completed=done,
+        total=done + sum(row.unfinished for row in rows),
+    )
+    return rows
 
 
 def threads_per_worker(n_workers: int) -> int:

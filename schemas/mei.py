@@ -85,7 +85,7 @@ class UnitSelection(dj.Computed):
     @property
     def key_source(self) -> dj.expression.QueryExpression:
         """Plans whose dataset is ranked by the oracle they name."""
-        return SelectionPlan & (SelectionPlan * OracleRankedUnit.proj())
+        return (SelectionPlan & (SelectionPlan * OracleRankedUnit.proj()).proj()).proj()
 
     def make(self, key: dict[str, Any]) -> None:
         params = SelectionRule.params(key)

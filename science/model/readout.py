@@ -132,7 +132,7 @@ def interpolate(operator: Tensor, places: Tensor) -> Tensor:
     place = (places + 1) / 2 * last
     lower = place.detach().floor().clamp(0, max(last - 1, 0))
     fraction = (place - lower)[:, None, None]
-    index = lower.long()
+    index = lower.nan_to_num().long()  # a diverged place makes the response NaN, not an error
     upper = (index + 1).clamp(max=last)
     return operator[index] * (1 - fraction) + operator[upper] * fraction
 

@@ -91,10 +91,10 @@ def unpack(data: bytes) -> tuple[ImageNetwork, dict[str, Any]]:
         raise ValueError(f"weights have the format {header['format']!r}, expected {FORMAT!r}")
     try:
         config = ImageModelConfig.model_validate(header["config"])
-    except ValidationError as error:
+        network = ImageNetwork(config, tuple(header["image_shape"]), dict(header["n_units"]))
+        network.load_state_dict(tensors)
+    except (ValidationError, RuntimeError) as error:
         raise ValueError(f"this version does not know the stored architecture: {error}") from error
-    network = ImageNetwork(config, tuple(header["image_shape"]), dict(header["n_units"]))
-    network.load_state_dict(tensors)
     return network.eval(), header["statistics"]
 
 

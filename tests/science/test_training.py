@@ -20,6 +20,7 @@ from science.model.training import (
     TrialData,
     poisson_loss,
     round_robin,
+    run_epoch,
     train,
     validation_correlation,
 )
@@ -161,9 +162,11 @@ def test_a_loss_that_is_not_finite_stops_at_once():
 
 
 def test_positions_stay_within_the_map():
-    result = run(schedule=(2.0,), max_epoch=3, tolerance=0)
-    for key in ("a", "b"):
-        assert result.network.readouts[key].position.abs().max() <= 1
+    network = ImageNetwork(TINY, (8, 9), {"a": 2, "b": 3})
+    optimizer = torch.optim.Adam(network.parameters(), lr=2.0)  # the first step leaves the box
+    run_epoch(network, optimizer, tiny_trials()[0], 10, torch.Generator().manual_seed(0))
+    for readout in network.readouts.values():
+        assert readout.position.abs().max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,8 @@ def test_recovers_a_linear_nonlinear_population():
     result = train(config, schedule, *tiers, seed=0)
     assert result.status == "ok"
     test_corr = correlation(predict(result.network, images[1500:], "a"), rates[1500:])
-    assert test_corr.mean() > 0.8
-    error = (result.network.positions("a") - centres).norm(dim=1)
-    assert error.median() < 0.3
+    assert test_corr.mean() > 0.9
+    # The map's corners lie 3 pixels inside the image's: from the unpadded first layer of 7.
+    places = result.network.positions("a") * 9 / 15
+    error = (places - centres).norm(dim=1)
+    assert error.median() < 0.25

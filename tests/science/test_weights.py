@@ -85,6 +85,13 @@ def test_altered_statistics_are_refused(data):
         unpack(tampered)
 
 
+def test_tensors_of_another_architecture_are_refused(network, monkeypatch):
+    wider = CONFIG.model_copy(update={"core": CONFIG.core.model_copy(update={"layers": 3})})
+    monkeypatch.setattr(network, "config", wider)
+    with pytest.raises(ValueError, match="does not know the stored architecture"):
+        unpack(pack(network, {}))
+
+
 def test_foreign_safetensors_are_refused():
     with pytest.raises(ValueError, match="not the weights of a network"):
         unpack(safetensors.torch.save({"weight": torch.zeros(3)}))

@@ -1,0 +1,37 @@
+# Everything a stranger needs: `make demo` and `make test`. SERVER=mariadb|mysql names the server of the tests.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+RESULTS := .inceptionloop/test
+SERVER ?= auto
+export SERVER
+
+.PHONY: install demo lint test test-all clean
+
+install:
+	@scripts/bootstrap.sh
+
+demo: install
+	@$(BIN)/inceptionloop demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+test: lint
+	@mkdir -p $(RESULTS)
+	$(BIN)/pytest -m 'not slow' --junitxml=$(RESULTS)/$(SERVER).xml
+	@echo "Results: $(RESULTS)/$(SERVER).xml"
+
+test-all: lint
+	@mkdir -p $(RESULTS)
+	SERVER=mariadb $(BIN)/pytest --junitxml=$(RESULTS)/all-mariadb.xml
+	SERVER=mysql $(BIN)/pytest --junitxml=$(RESULTS)/all-mysql.xml
+	@$(MAKE) demo
+	@echo "Results: $(RESULTS)/all-mariadb.xml and $(RESULTS)/all-mysql.xml"
+
+# The project's data in .inceptionloop stay; only what can be made again goes.
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis $(RESULTS)
+	find science schemas pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""The `inceptionloop` command."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands import graph, ingest, server, stimulus
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From recorded neurons to the images that excite them most, in a relational database.",
+)
+app.add_typer(server.app, name="server")
+app.add_typer(ingest.app, name="ingest")
+app.add_typer(stimulus.app, name="stimulus")
+graph.add_to(app)
+
+
+@app.callback()
+def main() -> None:
+    """Set up logging for every command."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("report"),
+) -> None:
+    """Write the report: pictures and figures of everything that is computed.
+
+    Example: inceptionloop report report/
+    """
+    from pipeline.commands.console import database, say
+    from pipeline.report import write_report
+
+    with database():
+        say(f"report: {write_report(folder).resolve()}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--report", help="Where to write the report.")] = Path(
+        "report"
+    ),
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    small: Annotated[bool, typer.Option(help="The two-minute miniature that the tests run.")] = False,
+) -> None:
+    """Run the whole chain on the virtual experiment; a second run continues the first.
+
+    Example: inceptionloop demo
+    """
+    from pipeline.demo import run_demo
+
+    run_demo(folder, workers, small)
+
+
+if __name__ == "__main__":
+    app()

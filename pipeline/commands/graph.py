@@ -1,0 +1,161 @@
+"""Commands on the whole graph: init, register, plan, work, status, errors, delete."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline import work as workers
+from pipeline.commands.console import console, database, say
+from pipeline.deletion import delete_rows, preview
+from pipeline.plan import estimate
+from pipeline.status import as_json, errors, retry_errors, status
+from pipeline.study import BadStudy, read_study, register
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (init, register_study, plan, work, show_status, show_errors, delete):
+        name = command.__name__.removeprefix("show_").removesuffix("_study")
+        app.command(name)(command)
+
+
+def init() -> None:
+    """Create schemas, tables and job tables that are missing; safe to repeat.
+
+    Example: inceptionloop init
+    """
+    with database(create=True) as settings:
+        say(f"the schemas '{settings.prefix}*' are complete")
+
+
+def register_study(
+    study: Annotated[Path, typer.Argument(help="TOML file of parameters.")],
+    scan: Annotated[
+        list[str], typer.Option(help="Recording animal-session-scan; several are modelled together.")
+    ],
+) -> None:
+    """Ask for a study of one or more recordings.
+
+    Example: inceptionloop register studies/virtual.toml --scan 1-1-1
+    """
+    with database():
+        keys = register(read_study(study), [_scan_key(name) for name in scan])
+        say(f"training set {keys['training_set']['training_set_hash']}")
+
+
+def _scan_key(name: str) -> dict[str, int]:
+    parts = name.split("-")
+    if len(parts) != 3 or not all(p.isdecimal() for p in parts):
+        raise BadStudy(f"'{name}' does not name a recording: write animal-session-scan, as 1-1-1")
+    return dict(zip(("animal_id", "session", "scan_idx"), map(int, parts), strict=True))
+
+
+def plan() -> None:
+    """Show what the registered plans will compute: jobs, estimated minutes and bytes.
+
+    Example: inceptionloop plan
+    """
+    with database():
+        table = Table("table", "jobs", "about minutes", "about MB", "from")
+        rows = estimate()
+        for row in rows:
+            table.add_row(
+                row.table, str(row.jobs), f"{row.minutes:.1f}", f"{row.megabytes:.1f}", row.basis
+            )
+        table.add_section()
+        table.add_row(
+            "together",
+            str(sum(r.jobs for r in rows)),
+            f"{sum(r.minutes for r in rows):.1f}",
+            f"{sum(r.megabytes for r in rows):.1f}",
+            "of one worker",
+        )
+        console.print(table)
+
+
+def work(
+    processes: Annotated[int, typer.Option(help="Workers to start on this machine.")] = 1,
+    threads: Annotated[int, typer.Option(help="Of each worker; 0: cores / processes.")] = 0,
+    quiet: Annotated[bool, typer.Option(help="Without a progress bar.")] = False,
+) -> None:
+    """Compute what the plans ask for, until nothing is left; several at once are safe.
+
+    Example: inceptionloop work --processes 2
+    """
+    threads = threads or workers.threads_per_worker(processes)
+    with database():
+        if processes == 1 and quiet:
+            _, n_failed = workers.work(threads)
+        else:
+            n_failed = workers.supervise(processes, threads)
+        if n_failed:
+            say(f"{n_failed} jobs failed: `inceptionloop errors` shows them")
+            raise typer.Exit(1)
+
+
+def show_status(
+    as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show per table what is done, pending, running, failed and blocked, and by what.
+
+    Example: inceptionloop status --json
+    """
+    with database():
+        rows = status()
+        if as_json_:
+            typer.echo(json.dumps(as_json(rows)))
+            return
+        table = Table("table", "done", "pending", "running", "failed", "blocked", "by")
+        for r in rows:
+            counts = (r.done, r.pending, r.running, r.failed, r.blocked)
+            table.add_row(r.table, *(str(n) if n else "·" for n in counts), r.blocked_by)
+        console.print(table)
+
+
+def show_errors(
+    stack: Annotated[bool, typer.Option(help="With the stack of each.")] = False,
+    retry: Annotated[bool, typer.Option(help="Forget them, so that workers try again.")] = False,
+) -> None:
+    """Show the jobs that failed.
+
+    Example: inceptionloop errors --stack
+    """
+    with database():
+        rows = errors()
+        for row in rows:
+            key = ", ".join(f"{a}={v}" for a, v in row["key"].items())
+            say(f"{row['time']:%Y-%m-%d %H:%M} {row['table']} ({key})\n  {row['message']}")
+            if stack:
+                say(row["stack"])
+        say(f"{len(rows)} failed jobs" if rows else "no failed jobs")
+        if retry:
+            say(f"{retry_errors()} will be tried again")
+
+
+def delete(
+    table: Annotated[str, typer.Argument(help="Name of a table, as in `status`, or Scan.")],
+    where: Annotated[
+        list[str], typer.Option(help="attribute=value that the rows must have; may be repeated.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+) -> None:
+    """Show what deleting rows would take with it; with --yes, delete.
+
+    Example: inceptionloop delete TrainedModel --where seed=1009
+    """
+    with database():
+        rows, counts = preview(table, where)
+        shown = Table("table", "rows that go")
+        for name, n in counts.items():
+            shown.add_row(name, str(n))
+        console.print(shown)
+        if not counts:
+            say("no row matches")
+        elif yes:
+            delete_rows(rows)
+            say("deleted")
+        else:
+            say("nothing was deleted: repeat with --yes to delete these rows")

@@ -1,0 +1,61 @@
+"""`inceptionloop stimulus`: the next experiment."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.console import database, say
+from pipeline.ingest.scan import BadRecording
+from pipeline.stimulus import close_loop, make_stimulus_set
+from schemas.dataset import StaticScan, TargetDataset
+from schemas.stimulus import StimulusSet
+from science.closed_loop import MatchParams
+
+app = typer.Typer(no_args_is_help=True, help="Stimuli of the next experiment.")
+
+
+@app.command("make")
+def make(
+    training_set: Annotated[str, typer.Argument(help="Hash of the training set of the models.")],
+) -> None:
+    """Make a stimulus set of all MEIs of a training set.
+
+    Example: inceptionloop stimulus make 0123456789abcdef
+    """
+    with database():
+        key = make_stimulus_set({"training_set_hash": training_set})
+        n = len(StimulusSet.Item & key)
+        say(f"stimulus set {key['stimulus_set_hash']}: {n} images")
+
+
+@app.command("shown")
+def shown(
+    stimulus_set: Annotated[str, typer.Argument(help="Hash of the stimulus set.")],
+    animal: Annotated[int, typer.Option(help="Animal that saw it.")],
+    session: Annotated[int, typer.Option(help="Session in which it did.")],
+    scan: Annotated[int, typer.Option(help="Scan in which it did.")] = 1,
+    day: Annotated[int, typer.Option(help="Day of the experiment, from 2.")] = 2,
+    max_distance: Annotated[float, typer.Option(help="Of matched cells, um.")] = 10.0,
+) -> None:
+    """Say that a recording showed a stimulus set, and ask for its confusion matrices.
+
+    Example: inceptionloop stimulus shown 0123456789abcdef --animal 1 --session 2
+    """
+    with database():
+        stimulus = {"stimulus_set_hash": stimulus_set}
+        if not StimulusSet & stimulus:
+            raise BadRecording(f"there is no stimulus set {stimulus_set}")
+        key = {"animal_id": animal, "session": session, "scan_idx": scan}
+        close_loop(
+            admit_like_source(key, stimulus), stimulus, MatchParams(max_distance=max_distance), day=day
+        )
+        say("registered: `inceptionloop work` computes the matches and confusion matrices")
+
+
+def admit_like_source(scan: dict[str, int], stimulus: dict[str, str]) -> dict:
+    """Admit a recording under the preprocessing of the recordings a stimulus set comes from."""
+    sources = TargetDataset.Member & (StimulusSet & stimulus).proj("training_set_hash")
+    preprocessing = sources.to_arrays("preprocessing_hash")[0]
+    key = scan | {"preprocessing_hash": str(preprocessing)}
+    StaticScan.insert1(key, skip_duplicates=True)
+    return key

@@ -1,0 +1,77 @@
+"""Deleting rows with everything computed from them; what would go is shown first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datajoint as dj
+
+from schemas.graph import MODULES
+
+
+class BadSelection(ValueError):
+    """Rows to delete that are not well described; the message says how."""
+
+
+def find_table(name: str) -> type[dj.Table]:
+    """Return a table by its class name, as `Scan` or `TrainedModel`.
+
+    Raises
+    ------
+    BadSelection
+        If there is none.
+    """
+    tables = {
+        cls.__name__: cls
+        for module in MODULES
+        for cls in vars(module).values()
+        if isinstance(cls, type) and issubclass(cls, dj.user_tables.UserTable)
+        and cls.__module__ == module.__name__
+    }
+    if name not in tables:
+        raise BadSelection(f"there is no table '{name}'; there are {', '.join(sorted(tables))}")
+    return tables[name]
+
+
+def preview(name: str, where: Sequence[str]) -> tuple[dj.expression.QueryExpression, dict[str, int]]:
+    """Return the rows that conditions select, and how many rows of which tables go with them.
+
+    Parameters
+    ----------
+    name : str
+        Class name of the table.
+    where : sequence of str
+        Conditions `attribute=value`, all of which must hold.
+
+    Raises
+    ------
+    BadSelection
+        If the table or an attribute does not exist.
+    """
+    rows = find_table(name)() & _conditions(find_table(name), where)
+    if not rows:
+        return rows, {}
+    counts = dj.Diagram.cascade(rows, part_integrity="cascade").counts()
+    return rows, {_plain(table): n for table, n in counts.items() if n}
+
+
+def delete_rows(rows: dj.expression.QueryExpression) -> None:
+    """Delete rows and everything that depends on them, in one transaction."""
+    rows.delete(prompt=False, part_integrity="cascade")
+
+
+def _conditions(table: type[dj.Table], where: Sequence[str]) -> dict[str, Any]:
+    conditions = {}
+    for condition in where:
+        attribute, equals, value = condition.partition("=")
+        if not equals or attribute not in table().heading.names:
+            raise BadSelection(
+                f"'{condition}' is not attribute=value with an attribute of {table.__name__}: "
+                f"{', '.join(table().heading.names)}"
+            )
+        conditions[attribute] = value
+    return conditions
+
+
+def _plain(full_table_name: str) -> str:
+    schema, _, table = full_table_name.replace("`", "").replace('"', "").partition(".")
+    return f"{schema}.{table}"

@@ -1,0 +1,75 @@
+"""The virtual experiment from end to end: the proof that the chain works on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.commands.console import database, say
+from pipeline.commands.stimulus import admit_like_source
+from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
+from pipeline.report import write_report
+from pipeline.stimulus import close_loop, make_stimulus_set
+from pipeline.study import Study, read_study, register
+from pipeline.work import supervise, threads_per_worker
+from science.closed_loop import MatchParams
+from science.virtual import SessionDesign, VirtualAnimalParams
+
+FIRST_DAY = {"animal_id": 1, "session": 1, "scan_idx": 1}
+SECOND_DAY = {"animal_id": 1, "session": 2, "scan_idx": 1}
+STUDIES = Path(__file__).parent / "studies"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A virtual experiment: the animal, what it is shown, and the study of it."""
+
+    animal: VirtualAnimalParams
+    design: SessionDesign
+    study: Study
+    repeats: int
+    seed: int = 1
+
+
+def experiment(small: bool = False) -> Experiment:
+    """Return the demo's experiment, or the miniature of it that the tests run."""
+    if small:
+        return Experiment(
+            VirtualAnimalParams(n_simple=10, n_complex=10, n_undriven=4),
+            SessionDesign(n_train=1200, n_validation=0, n_test=60, repeats=10),
+            read_study(STUDIES / "miniature.toml"),
+            repeats=10,
+        )
+    return Experiment(
+        VirtualAnimalParams(),
+        SessionDesign(n_train=2400, n_validation=0, n_test=100, repeats=10),
+        read_study(STUDIES / "virtual.toml"),
+        repeats=10,
+    )
+
+
+def run_demo(folder: Path, n_workers: int, small: bool) -> None:
+    """Record, model, synthesise, show again, compare, report; what is there is not done again."""
+    threads = threads_per_worker(n_workers)
+    chosen = experiment(small)
+    with database(create=True) as settings:
+        say("1/6 day 1: a virtual mouse sees natural images")
+        ingest_first_day(FIRST_DAY, chosen.animal, chosen.design, chosen.seed)
+        plans = register(chosen.study, [FIRST_DAY])
+        say(f"2/6 reliability, models, MEIs and masks, by {n_workers} workers")
+        _compute(n_workers, threads)
+        say("3/6 day 2: the same mouse sees the MEIs")
+        stimulus = make_stimulus_set(plans["training_set"])
+        ingest_stimulus_day(SECOND_DAY, FIRST_DAY, stimulus, chosen.repeats, day=2)
+        close_loop(admit_like_source(SECOND_DAY, stimulus), stimulus, MatchParams())
+        say("4/6 cell matches and confusion matrices")
+        _compute(n_workers, threads)
+        say("5/6 report")
+        page = write_report(folder)
+        say(f"6/6 done\n\nreport:   {page.resolve()}")
+        say(f"database: schemas {settings.prefix}*")
+        say('connect:  eval "$(.venv/bin/inceptionloop server env)"   then jupyter, mysql, SQL tools')
+
+
+def _compute(n_workers: int, threads: int) -> None:
+    failed = supervise(n_workers, threads)
+    if failed:
+        raise SystemExit(f"{failed} jobs failed: `inceptionloop errors --stack` shows why")
