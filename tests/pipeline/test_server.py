@@ -1,5 +1,6 @@
 """The private server: created, started, killed and stopped, on the program that SERVER names."""
 
+import json
 import os
 import re
 import shutil
@@ -216,6 +217,9 @@ def test_an_ordinary_user_runs_one_too(server_program):
         assert (home / "server" / "data").stat().st_uid == nobody
         assert not alive(int(done.stdout))
     finally:
+        state = home / "server" / "server.json"
+        if state.exists() and (pid := json.loads(state.read_text())["pid"]):
+            os.kill(pid, signal.SIGKILL)
         shutil.rmtree(home)
 
 
