@@ -18,7 +18,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,10 @@ class _State:
     pid: int | None = None
 
 
+class _Ended(ServerError):
+    """The process ended before it answered."""
+
+
 class PrivateServer:
     """The private server of one project.
 
@@ -140,14 +144,15 @@ class PrivateServer:
                 # A first start that was killed may have left its server on a half-made directory.
                 self._terminate()
                 self._create(report)
-            if self._pid() is None:
-                last = self._state()
-                program = find_program(self._program, last.kind, last.program)
-                report(f"Starting {program.kind} {program.version}")
-                self._launch(program, self.data_folder, self._free_port())
-            address = {"host": HOST, "port": self._state().port}
-            self._wait(**address, user=USER, password=self._password()).close()
-            return self._info()
+            if self._pid() is not None:
+                # It may be dying at this very moment, in which case it is started again.
+                with suppress(_Ended):
+                    return self._ready()
+            last = self._state()
+            program = find_program(self._program, last.kind, last.program)
+            report(f"Starting {program.kind} {program.version}")
+            self._launch(program, self.data_folder, self._free_port())
+            return self._ready()
 
     def stop(self) -> bool:
         """Shut the server down cleanly and wait for its end.
@@ -225,6 +230,11 @@ class PrivateServer:
         pid = int(shell.stdout)
         self._remember(_State(program.kind, program.version, program.path, port or 0, pid))
 
+    def _ready(self) -> ServerInfo:
+        address = {"host": HOST, "port": self._state().port}
+        self._wait(**address, user=USER, password=self._password()).close()
+        return self._info()
+
     def _wait(self, **address: Any) -> pymysql.Connection:
         """Wait until the server answers at an address and return the connection."""
         deadline = time.monotonic() + READY_SECONDS
@@ -239,7 +249,7 @@ class PrivateServer:
                             f"the private server refuses the password in {self.folder / 'password'}"
                         ) from error
             if self._pid() is None:
-                raise ServerError(f"the private database server ended.\n{tail(self.log)}")
+                raise _Ended(f"the private database server ended.\n{tail(self.log)}")
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"the private database server does not answer after {READY_SECONDS:.0f} s; it "
@@ -369,12 +379,13 @@ def _command_of(pid: int) -> str:
         if not Path("/proc/self").exists():
             ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
             return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
-        for _ in range(20):
+        for _ in range(200):
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             if command or state in "ZX":
                 break
-            time.sleep(0.01)  # it has no command line for a moment while it becomes the server
+            # No command line either while it becomes the server, or lets go of port and files.
+            time.sleep(0.01)
         return command.replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""

@@ -10,11 +10,9 @@ from science.dataset import ImageDataset
 from science.metrics import cc_norm, correlation
 from science.model.config import ImageModelConfig, TrainConfig
 from science.model.ensemble import Ensemble
-from science.model.network import ImageNetwork
+from science.model.network import ImageNetwork, predict
 from science.model.training import TrainingResult, TrialData, train
 from science.reliability import n_repeated_images
-
-PREDICTION_BATCH = 256
 
 
 def fit(
@@ -49,16 +47,6 @@ def statistics(dataset: ImageDataset) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
-def predict(
-    network: ImageNetwork | Ensemble, images: NDArray[np.float32], readout_key: str
-) -> NDArray[np.float32]:
-    """Predict scaled responses (n, n_units) to z-scored images (n, 1, h, w)."""
-    batches = torch.from_numpy(images).split(PREDICTION_BATCH)
-    device = next(network.parameters()).device
-    return torch.cat([network(b.to(device), readout_key).cpu() for b in batches]).numpy()
-
-
 def unit_scores(
     network: ImageNetwork | Ensemble, dataset: ImageDataset
 ) -> dict[str, NDArray[np.float64]]:
@@ -79,21 +67,26 @@ def _recording_scores(
     network: ImageNetwork | Ensemble, dataset: ImageDataset, key: str
 ) -> dict[str, NDArray[np.float64]]:
     recording = dataset.recordings[key]
-    validation = predict(network, dataset.inputs(key, "validation"), key)
+
+    def predicted(tier: str) -> NDArray[np.float32]:
+        images = torch.from_numpy(dataset.inputs(key, tier))
+        device = next(network.parameters()).device
+        return predict(network, images.to(device), key).cpu().numpy()
+
+    validation = predicted("validation")
     unknown = np.full(validation.shape[1], np.nan)
     scores = dict.fromkeys(("test_corr", "test_corr_avg", "cc_norm"), unknown)
     scores["validation_corr"] = correlation(validation, dataset.targets(key, "validation"))
     image_index = recording.image_index[recording.trials("test")]
     if len(np.unique(image_index)) < 2:
         return scores
-    predicted = predict(network, dataset.inputs(key, "test"), key)
-    targets = dataset.targets(key, "test")
-    scores["test_corr"] = correlation(predicted, targets)
+    test, targets = predicted("test"), dataset.targets(key, "test")
+    scores["test_corr"] = correlation(test, targets)
     scores["test_corr_avg"] = correlation(
-        repeat_average(predicted, image_index), repeat_average(targets, image_index)
+        repeat_average(test, image_index), repeat_average(targets, image_index)
     )
     if n_repeated_images(image_index) >= 2:
-        scores["cc_norm"] = cc_norm(targets, predicted, image_index)
+        scores["cc_norm"] = cc_norm(targets, test, image_index)
     return scores
 
 
