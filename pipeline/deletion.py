@@ -5,7 +5,7 @@ from typing import Any
 
 import datajoint as dj
 
-from schemas.graph import MODULES
+from schemas.graph import MODULES, STEPS
 
 
 class BadSelection(ValueError):
@@ -55,8 +55,19 @@ def preview(name: str, where: Sequence[str]) -> tuple[dj.expression.QueryExpress
 
 
 def delete_rows(rows: dj.expression.QueryExpression) -> None:
-    """Delete rows and everything that depends on them, in one transaction."""
+    """Delete rows and everything that depends on them, in one transaction.
+
+    The records of their jobs go too. DataJoint would make those that succeeded pending again in
+    every worker at once, so that two workers could do the same job; and those that failed would
+    be counted although nobody asks for them any more.
+    """
     rows.delete(prompt=False, part_integrity="cascade")
+    for step in STEPS:
+        table = step.table()
+        jobs = table.jobs.restrict(dj.Not(table.proj()), semantic_check=False)
+        (jobs & "status = 'success'").delete_quick()
+        vanished = jobs.restrict(dj.Not(table.key_source.proj()), semantic_check=False)
+        (vanished & "status in ('pending', 'error')").delete_quick()
 
 
 def _conditions(table: type[dj.Table], where: Sequence[str]) -> dict[str, Any]:
@@ -68,8 +79,20 @@ def _conditions(table: type[dj.Table], where: Sequence[str]) -> dict[str, Any]:
                 f"'{condition}' is not attribute=value with an attribute of {table.__name__}: "
                 f"{', '.join(table().heading.names)}"
             )
-        conditions[attribute] = value
+        conditions[attribute] = _value(table().heading[attribute], value)
     return conditions
+
+
+def _value(attribute: dj.heading.Attribute, text: str) -> int | float | str:
+    """Return a value in the type of its column: as text the server would take 'abc' for 0."""
+    if attribute.codec or attribute.json:
+        raise BadSelection(f"{attribute.name} holds arrays or documents: choose another attribute")
+    if not attribute.numeric:
+        return text
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        raise BadSelection(f"{attribute.name} is a number, not '{text}'") from error
 
 
 def _plain(full_table_name: str) -> str:

@@ -29,7 +29,10 @@ def heartbeat() -> Iterator[None]:
 
     The thread has a connection of its own: DataJoint's is busy, and not safe to share.
     """
-    Worker.insert1(_me(), replace=True)
+    # A worker that died here under the same number, as the only one of a container, is not alive.
+    (Worker & _me()).delete_quick()
+    return_jobs_of_the_dead()
+    Worker.insert1(_me())
     stop = threading.Event()
     thread = threading.Thread(target=_beat, args=(stop,), name="heartbeat", daemon=True)
     thread.start()

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,9 +31,17 @@ class StudyModel(Params):
     """An architecture, its seeds, and whether MEIs are made from its ensemble."""
 
     role: Literal["cnn", "linear"] = "cnn"
-    seeds: tuple[int, ...] = (1009, 1215, 2606, 99999)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        (1009, 1215, 2606, 99999), min_length=1
+    )
     config: ImageModelConfig = ImageModelConfig()
     meis: bool = True
+
+    @model_validator(mode="after")
+    def _distinct_seeds(self) -> "StudyModel":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"a seed occurs twice in {list(self.seeds)}")
+        return self
 
 
 class Study(Params):
@@ -73,13 +81,20 @@ def read_study(path: Path) -> Study:
         return Study.model_validate(tomllib.loads(path.read_text()))
     except FileNotFoundError as error:
         raise BadStudy(f"there is no study file {path}") from error
+    except OSError as error:
+        raise BadStudy(f"the study file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadStudy(f"{path} is not a TOML file: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
-        raise BadStudy(f"{path}: {problems}") from error
+        raise BadStudy(f"{path}: {described(error)}") from error
+
+
+def described(error: ValidationError) -> str:
+    """Return in one line which parameters are wrong, and how."""
+    return "; ".join(
+        ": ".join([*filter(None, [".".join(str(p) for p in e["loc"])]), e["msg"]])
+        for e in error.errors()
+    )
 
 
 def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:

@@ -365,6 +365,7 @@ class TargetDataset(dj.Computed):
     def make(self, key: dict[str, Any]) -> None:
         params = DataConfig.params(TrainingSet & key)
         members = (_members() & key).to_dicts(order_by=StaticScan.primary_key)
+        _check_tiers(members)
         contents, units, member_rows = [], [], []
         for member in members:
             scan = {a: member[a] for a in InputResponse.primary_key}
@@ -388,6 +389,19 @@ class TargetDataset(dj.Computed):
         self.insert1(key | {"n_units": len(units), "dataset_digest": digest})
         self.Member.insert(member_rows)
         self.Unit.insert(key | {"unit_index": i} | unit for i, unit in enumerate(units))
+
+
+def _check_tiers(members: list[dict[str, Any]]) -> None:
+    """Raise ValueError if an image has two tiers: made at the same time, neither saw the other."""
+    shown = ConditionTier.Condition * Condition * recording.Image
+    tiers = dj.U("image_sha256", "tier") & (
+        shown & [{a: m[a] for a in ConditionTier.primary_key} for m in members]
+    )
+    if len(tiers) > len(dj.U("image_sha256") & tiers):
+        raise ValueError(
+            f"an image has different tiers in the recordings {[readout_key(m) for m in members]}: "
+            "delete their rows of ConditionTier and choose split method 'random' or 'kfold'"
+        )
 
 
 def readout_key(scan: dict[str, Any]) -> str:

@@ -130,7 +130,16 @@ def activate(prefix: str, create: bool = False) -> None:
 
 def create(prefix: str) -> None:
     """Create schemas, tables and job tables that are missing; safe to repeat."""
+    for module in MODULES:
+        create_schema(schema_name(module, prefix))
     activate(prefix, create=True)
     for step in STEPS:
         if not step.table().jobs.is_declared:
             step.table().jobs.declare()
+
+
+def create_schema(name: str) -> None:
+    """Create a database schema in which 'V1' and 'v1' differ, whatever the server's default is."""
+    dj.conn().query(
+        f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    )

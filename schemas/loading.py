@@ -45,6 +45,7 @@ def _load(training_set_hash: str, digest: str) -> ImageDataset:
         recordings,
         Normalization.of(recordings, params.normalize_responses),
         [(str(k), int(c)) for k, c in zip(keys, columns, strict=True)],
+        params.average_repeats,
     )
 
 

@@ -79,11 +79,16 @@ class DataParams(Params):
         Keep units of these areas and layers; None keeps all.
     normalize_responses : bool
         Divide each unit's responses by their standard deviation over the train tier.
+    average_repeats : bool
+        Train and stop early on the mean response to each image instead of single trials: the
+        same Poisson objective up to the weight of the images, in a fraction of the time where
+        training images are repeated. Scores are always those of single trials.
     """
 
     brain_areas: tuple[str, ...] | None = None
     layers: tuple[str, ...] | None = None
     normalize_responses: bool = True
+    average_repeats: bool = False
 
 
 def _uniform(label: str, image_sha256: str) -> float:
@@ -248,11 +253,14 @@ class ImageDataset:
     normalization : Normalization
     columns : list of (str, int)
         Readout key and column within it of every unit, in the order of `unit_index`.
+    average_repeats : bool
+        See `DataParams`.
     """
 
     recordings: Mapping[str, Recording]
     normalization: Normalization
     columns: Sequence[tuple[str, int]]
+    average_repeats: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -265,6 +273,18 @@ class ImageDataset:
         """Number of units per readout key."""
         return {key: r.responses.shape[1] for key, r in self.recordings.items()}
 
+    def training_pairs(
+        self, readout_key: str, tier: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return inputs (n, 1, h, w) and targets (n, n_units) to train or stop early with."""
+        inputs, targets = self.inputs(readout_key, tier), self.targets(readout_key, tier)
+        if not self.average_repeats:
+            return inputs, targets
+        recording = self.recordings[readout_key]
+        image_index = recording.image_index[recording.trials(tier)]
+        _, first = np.unique(image_index, return_index=True)
+        return inputs[first], repeat_average(targets, image_index).astype(np.float32)
+
     def inputs(self, readout_key: str, tier: str) -> NDArray[np.float32]:
         """Return the z-scored images of a tier's trials, (n_trials, 1, h, w)."""
         recording = self.recordings[readout_key]
@@ -276,3 +296,13 @@ class ImageDataset:
         recording = self.recordings[readout_key]
         scale = self.normalization.response_scale[readout_key]
         return recording.responses[recording.trials(tier)] / scale
+
+
+def repeat_average(
+    values: NDArray[np.floating], image_index: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Average (n_trials, n_units) over the trials of each image, in the order of their index."""
+    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, image, values)
+    return sums / counts[:, None]

@@ -5,18 +5,24 @@ Two folders of tests use it, so it is made once per session here and not by a fi
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any
 
+import datajoint as dj
+import numpy as np
 import pytest
 
 from pipeline import work
 from pipeline.commands.stimulus import admit_like_source
+from pipeline.deletion import delete_rows
+from pipeline.ingest.scan import ScanArrays, Source, insert_scan
 from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
 from pipeline.settings import Settings
 from pipeline.stimulus import close_loop, make_stimulus_set
 from pipeline.study import Study, register
-from schemas import graph
+from schemas import graph, recording
 from science.closed_loop import MatchParams
+from science.dataset import pixel_digest
 from science.virtual import SessionDesign, VirtualAnimalParams
 
 ANIMAL = VirtualAnimalParams(n_simple=6, n_complex=6, n_undriven=4)
@@ -87,3 +93,77 @@ def _work() -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "POLL_SECONDS", 0.0)
         return work.work(n_threads=1)[1]
+
+
+def images(n: int, seed: int, size: tuple[int, int] = (8, 10)) -> np.ndarray:
+    """Return `n` different images that no other seed makes."""
+    return np.random.default_rng([seed, 77]).integers(0, 256, (n, *size), np.uint8)
+
+
+def arrays(seed: int, n_images: int = 40, n_units: int = 4, repeated: int = 6) -> dict[str, Any]:
+    """Return a recording in the arrays format: `repeated` of its images shown three times."""
+    rng = np.random.default_rng(seed)
+    shown = np.repeat(np.arange(n_images), np.where(np.arange(n_images) < repeated, 3, 1))
+    return {
+        "images": images(n_images, seed),
+        "image_index": rng.permutation(shown),
+        "responses": rng.poisson(2.0, (len(shown), n_units)).astype(np.float32),
+    }
+
+
+def insert_arrays(key: dict[str, int], content: dict[str, Any], **changes: Any) -> ScanArrays:
+    """Insert a recording in the arrays format, with units numbered from 1."""
+    n_images, n_units = len(content["images"]), content["responses"].shape[1]
+    more = {"image_class": np.full(n_images, "image"), "unit_id": np.arange(1, n_units + 1)}
+    scan = ScanArrays(**(more | content | changes))
+    digest = pixel_digest(scan.images, scan.image_index, scan.responses)
+    insert_scan(key, scan, Source("test", "1", "made in a test", None, digest))
+    return scan
+
+
+class Recordings:
+    """Recordings of one test, deleted with everything that was asked for and computed of them."""
+
+    animals = count(1000)
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, int]] = []
+
+    def key(self) -> dict[str, int]:
+        """Return the key of a recording that is not there yet."""
+        self.keys.append({"animal_id": next(self.animals), "session": 1, "scan_idx": 1})
+        return self.keys[-1]
+
+    def insert(self, seed: int, **changes: Any) -> dict[str, int]:
+        """Insert a recording of random responses and return its key."""
+        key = self.key()
+        insert_arrays(key, arrays(seed), **changes)
+        return key
+
+    def delete(self) -> None:
+        """Delete them all."""
+        rows = recording.Scan & self.keys
+        if rows:
+            delete_rows(rows)
+
+
+def row_counts() -> dict[str, int]:
+    """Return the number of rows of every table, parts included."""
+    return {name: len(table()) for name, table in all_tables().items()}
+
+
+def all_tables() -> dict[str, type[dj.Table]]:
+    """Return every table and part by its name, as `Scan` or `Scan.Unit`."""
+    found = {}
+    for module in graph.MODULES:
+        for name, cls in vars(module).items():
+            if not is_table(cls) or cls.__module__ != module.__name__:
+                continue
+            found[name] = cls
+            found |= {f"{name}.{p}": part for p, part in vars(cls).items() if is_table(part)}
+    return found
+
+
+def is_table(cls: object) -> bool:
+    """Whether this is the class of a table."""
+    return isinstance(cls, type) and issubclass(cls, dj.user_tables.UserTable)

@@ -7,14 +7,17 @@ from contextlib import contextmanager
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline.connection import DatabaseUnavailable
 from pipeline.database import NotInitialised, open_database
+from pipeline.deletion import BadSelection
 from pipeline.ingest.scan import BadRecording
 from pipeline.server import ServerError
 from pipeline.settings import Settings
 from pipeline.stimulus import NothingToShow
-from pipeline.study import BadStudy
+from pipeline.study import BadStudy, described
+from pipeline.work import WorkerDied
 
 console = Console()
 stderr = Console(stderr=True)
@@ -25,14 +28,16 @@ EXPECTED = (
     BadRecording,
     ServerError,
     NothingToShow,
+    BadSelection,
     BadStudy,
     ValidationError,
+    WorkerDied,
 )
 
 
 def say(message: str) -> None:
     """Print one line for the user."""
-    console.print(message, highlight=False, soft_wrap=True)
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -43,7 +48,8 @@ def clear_errors() -> Iterator[None]:
     except EXPECTED as error:
         if os.environ.get("INCEPTIONLOOP_DEBUG"):
             raise
-        stderr.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        message = described(error) if isinstance(error, ValidationError) else str(error)
+        stderr.print("[red]error:[/red]", escape(message), highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -51,7 +51,7 @@ def virtual(
     animal: Animal = 1,
     session: Session = 1,
     scan: ScanIdx = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the animal, its images and its noise.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the animal, its images and its noise.")] = 1,
     n_simple: Annotated[int, typer.Option(help="Simple cells.")] = 32,
     n_complex: Annotated[int, typer.Option(help="Complex cells.")] = 32,
     n_undriven: Annotated[int, typer.Option(help="Cells that do not see.")] = 8,
@@ -80,8 +80,8 @@ def virtual_day(
     source_session: Annotated[int, typer.Option(help="Session of the first recording.")] = 1,
     session: Session = 2,
     scan: ScanIdx = 1,
-    repeats: Annotated[int, typer.Option(help="Presentations of each image.")] = 10,
-    day: Annotated[int, typer.Option(help="From 2.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Presentations of each image.")] = 10,
+    day: Annotated[int, typer.Option(min=2, help="Day of the experiment.")] = 2,
 ) -> None:
     """Record the same virtual mouse on a later day while it sees a stimulus set.
 

@@ -26,7 +26,10 @@ def start(
         str | None, typer.Option(help="Server program, by default a mysqld or mariadbd found here.")
     ] = None,
 ) -> None:
-    """Start the server, or say where it runs already."""
+    """Start the server, or say where it runs already.
+
+    Example: inceptionloop server start
+    """
     with _clear_errors(), console.status("Looking for the server") as status:
         server = PrivateServer(program=program).start(status.update)
     console.print(f"Running: {server.kind} {server.version} on {server.host}:{server.port}")
@@ -34,7 +37,10 @@ def start(
 
 @app.command()
 def stop() -> None:
-    """Shut the server down."""
+    """Shut the server down.
+
+    Example: inceptionloop server stop
+    """
     with _clear_errors(), console.status("Stopping the server"):
         stopped = PrivateServer().stop()
     console.print("Stopped" if stopped else "It was not running")
@@ -42,7 +48,10 @@ def stop() -> None:
 
 @app.command()
 def status() -> None:
-    """Say whether the server runs, and where its data lie."""
+    """Say whether the server runs, and where its data lie.
+
+    Example: inceptionloop server status
+    """
     with _clear_errors():
         server = PrivateServer().status()
     if server is None:
@@ -63,7 +72,10 @@ def status() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the address and password for a shell: eval "$(inceptionloop server env)"."""
+    """Print the address and password for a shell.
+
+    Example: eval "$(inceptionloop server env)"
+    """
     with _clear_errors():
         server = PrivateServer().status()
         if server is None or server.pid is None:

@@ -8,6 +8,7 @@ from pipeline.commands.console import database, say
 from pipeline.ingest.scan import BadRecording
 from pipeline.stimulus import close_loop, make_stimulus_set
 from schemas.dataset import StaticScan, TargetDataset
+from schemas.recording import Scan
 from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
 
@@ -46,6 +47,8 @@ def shown(
         if not StimulusSet & stimulus:
             raise BadRecording(f"there is no stimulus set {stimulus_set}")
         key = {"animal_id": animal, "session": session, "scan_idx": scan}
+        if not Scan & key:
+            raise BadRecording(f"there is no recording {key}: ingest it first")
         close_loop(
             admit_like_source(key, stimulus), stimulus, MatchParams(max_distance=max_distance), day=day
         )

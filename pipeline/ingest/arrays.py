@@ -46,7 +46,10 @@ def read_arrays(path: Path) -> ScanArrays:
     if responses.ndim != 2:
         raise BadRecording(f"responses must be (n_trials, n_units), not {responses.shape}")
     images, names = arrays["images"], arrays.get("image_class", np.array("image"))
+    if images.ndim != 3:
+        raise BadRecording(f"images must be (n_images, height, width), not {images.shape}")
     classes = np.broadcast_to(names, (len(images),)) if names.ndim == 0 else names
+    behavior_names = np.atleast_1d(arrays.get("behavior_names", np.array([], str)))
     return ScanArrays(
         images=images,
         image_class=classes.astype(str),
@@ -60,7 +63,7 @@ def read_arrays(path: Path) -> ScanArrays:
         image_id=arrays.get("image_id"),
         presentation_time=_scalar(arrays, "presentation_time"),
         behavior=arrays.get("behavior"),
-        behavior_names=tuple(arrays.get("behavior_names", np.array([], str)).astype(str).tolist()),
+        behavior_names=tuple(behavior_names.astype(str).ravel().tolist()),
     )
 
 
@@ -107,4 +110,6 @@ def _position(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64] | None:
         return None
     if len(given) < 3 or len({arrays[name].shape for name in given}) != 1:
         raise BadRecording("x, y and z must be given together, one number per unit each")
+    if not all(np.issubdtype(arrays[name].dtype, np.number) for name in given):
+        raise BadRecording("x, y and z must be numbers, um")
     return np.stack([arrays[name] for name in ("x", "y", "z")], axis=-1).astype(float)

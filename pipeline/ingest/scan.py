@@ -14,6 +14,7 @@ from schemas.configuration import configuration_hash
 from science.dataset import pixel_digest
 
 CHUNK = 2_000
+INT32_MAX = 2**31 - 1
 
 
 class BadRecording(ValueError):
@@ -88,6 +89,7 @@ class ScanArrays:
         yield from self._image_problems()
         yield from self._response_problems()
         yield from self._unit_problems()
+        yield from self._presentation_problems()
         yield from self._behavior_problems()
 
     def _image_problems(self) -> Iterator[str]:
@@ -103,8 +105,11 @@ class ScanArrays:
             yield "an image_class has at most 24 characters"
         if self.image_id is None:
             return
-        if self.image_id.shape != (n_images,) or not np.issubdtype(self.image_id.dtype, np.integer):
-            yield f"image_id must be one integer per image, not {_described(self.image_id)}"
+        if self.image_id.shape != (n_images,) or not _are_numbers(self.image_id):
+            yield (
+                f"image_id must be one integer per image, at most {INT32_MAX} in size, not "
+                f"{_described(self.image_id)}"
+            )
         names = list(zip(self.image_class.tolist(), self.image_id.tolist(), strict=True))
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -128,10 +133,11 @@ class ScanArrays:
                 f"responses must have shape (n_trials, n_units) = {expected}, "
                 f"not {self.responses.shape}"
             )
-        if not np.issubdtype(self.responses.dtype, np.number):
-            yield f"responses must be numbers, not {self.responses.dtype}"
-        if not np.isfinite(self.responses).all():
-            trial, unit = np.argwhere(~np.isfinite(self.responses))[0]
+        if not _is_real(self.responses):
+            yield f"responses must be real numbers, not {self.responses.dtype}"
+        unusable = ~_storable(self.responses)
+        if unusable.any():
+            trial, unit = np.argwhere(unusable)[0]
             yield (
                 f"responses hold NaN or infinite values, first in trial {trial}, unit column "
                 f"{unit}: leave out those trials or units"
@@ -141,7 +147,12 @@ class ScanArrays:
         n_units = len(self.unit_id)
         if n_units == 0:
             yield "there are no units: responses have no columns"
-        if not np.issubdtype(self.unit_id.dtype, np.integer) or (np.diff(self.unit_id) <= 0).any():
+        if self.unit_id.ndim != 1 or not _are_numbers(self.unit_id):
+            yield (
+                f"unit_id must be integers (n_units,), at most {INT32_MAX} in size, not "
+                f"{_described(self.unit_id)}"
+            )
+        if (self.unit_id[1:] <= self.unit_id[:-1]).any():
             yield "unit_id must be distinct integers in ascending order"
         for name, values in (("area", self.area), ("layer", self.layer)):
             if values is None:
@@ -154,11 +165,24 @@ class ScanArrays:
             self.position.shape != (n_units, 3) or not np.isfinite(self.position).all()
         ):
             yield f"x, y and z must be finite numbers, one per unit ({n_units})"
-        if self.stack_id is not None and self.position is None:
+        if self.stack_id is None:
+            return
+        if not _are_numbers(np.asarray(self.stack_id)):
+            yield f"stack_id must be an integer, not {self.stack_id!r}"
+        if self.position is None:
             yield "a stack_id needs positions (x, y, z)"
+
+    def _presentation_problems(self) -> Iterator[str]:
+        seconds = self.presentation_time
+        if seconds is None:
+            return
+        if not _is_real(np.asarray(seconds)) or not 0 < seconds < np.inf:
+            yield f"presentation_time must be a positive number of seconds, not {seconds!r}"
 
     def _behavior_problems(self) -> Iterator[str]:
         if self.behavior is None:
+            if self.behavior_names:
+                yield f"there are behavior_names {list(self.behavior_names)} but no behavior"
             return
         expected = (len(self.image_index), len(self.behavior_names))
         if self.behavior.shape != expected:
@@ -166,8 +190,26 @@ class ScanArrays:
                 "behavior must have shape (n_trials, number of behavior_names) = "
                 f"{expected}, not {self.behavior.shape}"
             )
-        if not np.isfinite(self.behavior).all():
+        if not _is_real(self.behavior):
+            yield f"behavior must be real numbers, not {self.behavior.dtype}"
+        if not _storable(self.behavior).all():
             yield "behavior holds NaN or infinite values: leave out those trials"
+
+
+def _is_real(array: NDArray[np.generic]) -> bool:
+    return np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+
+
+def _storable(array: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return where numbers are finite, also in the single precision they are stored in."""
+    return np.abs(array) <= np.finfo(np.float32).max
+
+
+def _are_numbers(array: NDArray[np.generic]) -> bool:
+    """Return whether an array holds integers that the database's columns can hold."""
+    return np.issubdtype(array.dtype, np.integer) and bool(
+        ((array >= -INT32_MAX) & (array <= INT32_MAX)).all()
+    )
 
 
 def _described(array: NDArray[np.generic]) -> str:
@@ -196,7 +238,8 @@ def insert_scan(
     Raises
     ------
     BadRecording
-        If another recording has this key, or an image_id is taken by another image.
+        If another recording has this key, an image_id is taken by another image, or the object
+        store cannot be written.
     """
     known = (recording.Scan & key).to_dicts()
     if known:
@@ -206,31 +249,35 @@ def insert_scan(
             f"{key} is already there, from {known[0]['source_name']}: give this recording another "
             "animal, session or scan number, or delete the old one first"
         )
-    connection = recording.schema.connection
-    with connection.transaction:
-        recording.Scan.insert1(key | vars(source))
-        _insert_units(key, arrays)
-        conditions = _insert_images(arrays)
-        trials = (
-            key | {"trial_idx": trial, "condition_hash": conditions[image]}
-            for trial, image in enumerate(arrays.image_index.tolist())
-        )
-        _insert(recording.Trial, trials, len(arrays.image_index), "trials")
-        recording.Activity.insert1(
-            key
-            | dict(activity_kind="trial_response", activity=arrays.responses.astype(np.float32))
-        )
-        if arrays.behavior is not None:
-            recording.Behavior.insert1(
-                key
-                | dict(
-                    behavior_names=list(arrays.behavior_names),
-                    behavior=arrays.behavior.astype(np.float32),
-                )
-            )
-        if virtual is not None:
-            recording.VirtualAnimal.insert1(key | virtual)
+    try:
+        with recording.schema.connection.transaction:
+            _insert_everything(key, arrays, source, virtual)
+    except OSError as error:
+        raise BadRecording(
+            f"nothing of {key} was stored, since the object store cannot be written: {error}"
+        ) from error
     return True
+
+
+def _insert_everything(
+    key: dict[str, int], arrays: ScanArrays, source: Source, virtual: dict[str, Any] | None
+) -> None:
+    recording.Scan.insert1(key | vars(source))
+    _insert_units(key, arrays)
+    conditions = _insert_images(arrays)
+    trials = (
+        key | {"trial_idx": trial, "condition_hash": conditions[image]}
+        for trial, image in enumerate(arrays.image_index.tolist())
+    )
+    _insert(recording.Trial, trials, len(arrays.image_index), "trials")
+    responses = arrays.responses.astype(np.float32)
+    recording.Activity.insert1(key | dict(activity_kind="trial_response", activity=responses))
+    if arrays.behavior is not None:
+        behavior = arrays.behavior.astype(np.float32)
+        names = list(arrays.behavior_names)
+        recording.Behavior.insert1(key | dict(behavior_names=names, behavior=behavior))
+    if virtual is not None:
+        recording.VirtualAnimal.insert1(key | virtual)
 
 
 def _insert(table: type[dj.Table], rows: Iterator[dict], total: int, what: str) -> None:

@@ -35,11 +35,18 @@ def ingest_first_day(
         animal_id, session, scan_idx.
     seed : int
         Of the animal, its images and its noise.
+
+    Raises
+    ------
+    BadRecording
+        If such an animal cannot exist, or another recording has this key.
     """
+    try:
+        animal = _animal(params, seed)
+    except ValueError as error:
+        raise BadRecording(f"there is no such virtual animal: {error}") from error
     images, presentation = first_day(design, params.height, params.width, seed)
-    return _ingest(
-        key, _animal(params, seed), 1, images, np.full(len(images), "natural"), presentation
-    )
+    return _ingest(key, animal, 1, images, np.full(len(images), "natural"), presentation)
 
 
 def ingest_stimulus_day(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from science.dataset import ImageDataset
+from science.dataset import ImageDataset, repeat_average
 from science.metrics import cc_norm, correlation
 from science.model.config import ImageModelConfig, TrainConfig
 from science.model.ensemble import Ensemble
@@ -26,10 +26,7 @@ def fit(
 
     def trials(tier: str) -> dict[str, TrialData]:
         return {
-            key: TrialData(
-                torch.from_numpy(dataset.inputs(key, tier)),
-                torch.from_numpy(dataset.targets(key, tier)),
-            )
+            key: TrialData(*map(torch.from_numpy, dataset.training_pairs(key, tier)))
             for key in dataset.recordings
         }
 
@@ -88,11 +85,3 @@ def _recording_scores(
     if n_repeated_images(image_index) >= 2:
         scores["cc_norm"] = cc_norm(targets, test, image_index)
     return scores
-
-
-def repeat_average(values: NDArray[np.floating], image_index: NDArray[np.integer]) -> NDArray:
-    """Average (n_trials, n_units) over the trials of each image, (n_images, n_units)."""
-    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), values.shape[1]))
-    np.add.at(sums, image, values)
-    return sums / counts[:, None]

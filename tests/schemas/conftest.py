@@ -14,3 +14,11 @@ def tables(database):
 def populated(database) -> miniature.Miniature:
     """The miniature closed loop, computed."""
     return miniature.populated()
+
+
+@pytest.fixture
+def recordings(tables):
+    """Makes recordings that are deleted after the test with all that depends on them."""
+    made = miniature.Recordings()
+    yield made
+    made.delete()

@@ -1,0 +1,213 @@
+"""Figures of populations: arrays in, figure out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.report.style import (
+    COLOURS,
+    FAINT,
+    INK,
+    MAIN,
+    MUTED,
+    SECOND,
+    finite,
+    histogram,
+    label,
+    legend,
+    panels,
+    picture,
+    tidy,
+)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Training of one network.
+
+    Attributes
+    ----------
+    seed : int
+    epochs : int, (n,)
+    score : float, (n,)
+        Validation correlation after the epoch.
+    loss : float, (n,)
+        Mean training loss, all terms.
+    best_epoch : int
+    """
+
+    seed: int
+    epochs: NDArray[np.integer]
+    score: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    best_epoch: int
+
+
+def sample_images(images: Sequence[NDArray[np.number]], columns: int = 8) -> Figure:
+    """Show images of any sizes, grey values 0-255, as a contact sheet."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    aspect = images[0].shape[0] / images[0].shape[1]
+    figure = Figure(
+        figsize=(1.3 * columns, 1.3 * rows * aspect), layout="constrained", facecolor="white"
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(images) :]:
+        ax.set_axis_off()
+    for ax, image in zip(axes, images, strict=False):
+        picture(ax, image)
+    return figure
+
+
+def mean_responses(responses: Mapping[str, ArrayLike]) -> Figure:
+    """Histogram of each unit's mean response, one colour per recording."""
+    figure, (ax,) = panels([1], 2.7, total=4.2)
+    bins = np.histogram_bin_edges(np.concatenate([finite(r) for r in responses.values()]), 24)
+    for colour, (name, values) in zip(_cycle(responses), responses.items(), strict=True):
+        histogram(ax, values, bins, color=colour, alpha=0.6, label=name)
+    label(ax, "mean response per trial", "units")
+    legend(ax)
+    return figure
+
+
+def cell_positions(xyz: NDArray[np.floating], area: Sequence[str]) -> Figure:
+    """Positions of the units (n, 3), um, coloured by area: x-y and x-z."""
+    figure, axes = panels([1, 1], 2.7, total=6.1)
+    names = sorted(set(area))
+    for ax, other, name in zip(axes, (1, 2), "yz", strict=True):
+        for colour, chosen in zip(_cycle(names), names, strict=True):
+            here = np.asarray(area) == chosen
+            ax.scatter(xyz[here, 0], xyz[here, other], s=13, color=colour, label=chosen, lw=0)
+        label(ax, "x (µm)", f"{name} (µm)")
+        ax.set_aspect("equal", "datalim")
+    axes[1].invert_yaxis()
+    legend(axes[0], loc="upper left", bbox_to_anchor=(0, 1.16), ncols=4, handletextpad=0.1)
+    return figure
+
+
+def reliability(
+    oracle: ArrayLike, fev: ArrayLike, cc_max: ArrayLike, reliable: NDArray[np.bool_]
+) -> Figure:
+    """Distributions of oracle, FEV and CC max over units, and oracle against FEV."""
+    figure, axes = panels([1, 1, 1, 1.25], 2.7)
+    shown = (("oracle", oracle), ("FEV", fev), ("CC max", cc_max))
+    for ax, (name, values) in zip(axes, shown, strict=False):
+        values = np.asarray(values, np.float64)
+        bins = np.histogram_bin_edges(finite(values), 20)
+        histogram(ax, values[reliable], bins, label="reliable")
+        if not reliable.all():
+            histogram(ax, values[~reliable], bins, color=FAINT, label="not reliable")
+        label(ax, name, "units" if name == "oracle" else "")
+        median = np.median(finite(values)) if len(finite(values)) else np.nan
+        ax.axvline(median, color=INK, lw=1, ls=":")
+    for chosen, colour, name in ((reliable, MAIN, "reliable"), (~reliable, MUTED, "not reliable")):
+        x, y = np.asarray(oracle, float)[chosen], np.asarray(fev, float)[chosen]
+        axes[3].scatter(x, y, s=14, color=colour, lw=0, alpha=0.8, label=name)
+    label(axes[3], "oracle", "FEV")
+    legend(axes[3], loc="upper left", handletextpad=0.1)
+    return figure
+
+
+def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
+    """Validation score and training loss by epoch; a colour per seed, a row per model."""
+    figure = Figure(figsize=(10.4, 2.5 * len(models)), layout="constrained", facecolor="white")
+    rows = figure.subplots(len(models), 2, squeeze=False)
+    for (left, right), (name, curves) in zip(rows, models.items(), strict=True):
+        tidy(left)
+        tidy(right)
+        for colour, curve in zip(_cycle(curves), curves, strict=True):
+            left.plot(curve.epochs, curve.score, color=colour, lw=1.6, label=f"seed {curve.seed}")
+            best = curve.epochs == curve.best_epoch
+            left.plot(curve.epochs[best], curve.score[best], "o", color=colour, ms=5)
+            right.plot(curve.epochs, curve.loss, color=colour, lw=1.6)
+        label(left, "epoch", "validation correlation", name)
+        label(right, "epoch", "training loss")
+        legend(left, loc="lower right")
+    return figure
+
+
+def prediction(
+    validation: Mapping[str, ArrayLike], normed: Mapping[str, ArrayLike], threshold: float
+) -> Figure:
+    """Distributions over units of validation correlation and noise-corrected correlation.
+
+    Parameters
+    ----------
+    validation, normed : mapping of str to float (n_units,)
+        By model, units in the same order. Two models are also plotted against each other.
+    threshold : float
+        Validation correlation from which on a unit counts as well predicted.
+    """
+    pair = list(validation)[:2] if len(validation) == 2 else []
+    figure, axes = panels([1.2, 1.2, 1] if pair else [1, 1], 2.9)
+    for ax, scores in zip(axes, (validation, normed), strict=False):
+        bins = np.histogram_bin_edges(np.concatenate([finite(s) for s in scores.values()]), 24)
+        for colour, (name, values) in zip(_cycle(scores), scores.items(), strict=True):
+            histogram(ax, values, bins, color=colour, alpha=0.55, label=name)
+            if len(finite(values)):
+                ax.axvline(np.median(finite(values)), color=colour, lw=1.4)
+    axes[0].axvline(threshold, color=INK, lw=1, ls="--")
+    label(axes[0], "validation correlation, single trials", "units")
+    label(axes[1], "noise-corrected correlation CC norm, test images", "units")
+    legend(axes[1], loc="upper left")
+    if pair:
+        first, second = (np.asarray(validation[name], float) for name in pair)
+        axes[2].plot([-0.1, 1], [-0.1, 1], color=FAINT, lw=1)
+        axes[2].scatter(second, first, s=13, color=MAIN, lw=0, alpha=0.8)
+        label(axes[2], f"{pair[1]}", f"{pair[0]}")
+        axes[2].set_aspect("equal")
+    return figure
+
+
+def masks(
+    sizes: NDArray[np.floating], ratios: ArrayLike, n_pixels: int, target: float | None
+) -> Figure:
+    """Distributions of mask sizes (px of an image of `n_pixels`) and reduction ratios."""
+    figure, axes = panels([1, 1], 2.5, total=8)
+    histogram(axes[0], sizes, 20)
+    label(axes[0], f"size of the mask (px of {n_pixels})", "units")
+    histogram(axes[1], ratios, 20)
+    label(axes[1], "reduction ratio: masked activation / before erosion", "units")
+    if target is not None:
+        axes[1].axvline(target, color=INK, lw=1, ls="--")
+    return figure
+
+
+def confusion(mean: NDArray[np.floating]) -> Figure:
+    """Confusion matrix (n, n), every row divided by its maximum, as in Walker et al. 2019.
+
+    Rows without a positive maximum, which cannot be divided by it, stay empty.
+    """
+    largest = np.max(np.where(np.isnan(mean), -np.inf, mean), axis=1, keepdims=True, initial=-np.inf)
+    shown = np.where(largest > 0, mean / np.where(largest > 0, largest, 1), np.nan)
+    figure, (ax,) = panels([1], 4.6, total=5.4)
+    drawn = ax.imshow(shown, cmap="magma", vmin=min(0, np.nanmin(shown, initial=0)), vmax=1)
+    label(ax, "image made for neuron", "neuron")
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
+    bar.set_label("mean response / row maximum", fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8.5, colors=MUTED)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def match_distances(distance: NDArray[np.floating], right: Sequence[bool | None]) -> Figure:
+    """Distances (um) of matched cells; wrong matches apart where the truth is known."""
+    figure, (ax,) = panels([1], 2.6, total=4.8)
+    bins = np.histogram_bin_edges(distance, 20)
+    wrong = np.array([r is not None and not r for r in right], bool)
+    known = any(r is not None for r in right)
+    histogram(ax, distance[~wrong], bins, label="right" if known else "truth unknown")
+    if wrong.any():
+        histogram(ax, distance[wrong], bins, color=SECOND, label="wrong")
+    label(ax, "distance to the matched cell (µm)", "cells")
+    legend(ax)
+    return figure
+
+
+def _cycle(items: Sequence | Mapping) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(items))]

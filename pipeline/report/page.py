@@ -1,0 +1,227 @@
+"""What the page says: plain data, rendered by one template."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.truth import MARGIN, TRAINING_QUANTILE, WELL_PREDICTED, MEISummary
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page: file beside it, text for who cannot see it, width in px, caption."""
+
+    src: str
+    alt: str
+    width: int | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class ScanView:
+    """A recording: name (animal-session-scan), where it came from, what it holds."""
+
+    name: str
+    reader: str
+    source: str
+    sha256: str | None
+    units: int
+    trials: int
+    images: str
+    ingested_at: datetime
+    virtual: bool
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """All recordings, and pictures of them."""
+
+    scans: list[ScanView] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    samples: list[Picture] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OracleView:
+    """Reliability of the units under one oracle method; medians are over all units."""
+
+    method: str
+    n_units: int
+    n_reliable: int
+    n_repeated_images: int
+    medians: dict[str, float]
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """An ensemble and how well it predicts; medians are over units."""
+
+    label: str
+    architecture: str
+    n_members: int
+    median_validation: float
+    median_cc_norm: float
+    n_cc_norm: int
+    n_well_predicted: int
+    n_units: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ModelsView:
+    """All models of a training set."""
+
+    ensembles: list[ModelView]
+    n_trained: int
+    n_nonfinite: int
+    curves: Picture | None
+    scores: Picture | None
+
+
+@dataclass(frozen=True)
+class MasksView:
+    """Tight masks of a run: counts by status, medians."""
+
+    method: str
+    statuses: dict[str, int]
+    median_size: float
+    n_pixels: int
+    median_ratio: float
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class RunView:
+    """MEIs of one ensemble, selection, method and mask method."""
+
+    title: str
+    n_units: int
+    n_dead: int
+    n_shown: int
+    gallery: Picture | None
+    summary: MEISummary | None
+    truth: list[Picture]
+    masks: MasksView | None
+
+
+@dataclass(frozen=True)
+class LoopView:
+    """One closed-loop recording under one way of matching cells.
+
+    `results` holds one mapping per scaling and kind of image, with the columns of
+    `pipeline.truth.closed_loop_results`.
+    """
+
+    scan: str
+    day: int
+    method: str
+    n_matched: int
+    n_right: int | None
+    median_distance: float
+    results: list[dict[str, Any]]
+    confusion: Picture | None
+    distances: Picture
+
+
+@dataclass(frozen=True)
+class Step:
+    """An ancestor of an MEI: table, key, and what is worth reading in its row."""
+
+    title: str
+    table: str
+    key: str
+    facts: dict[str, str]
+    params: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything one MEI comes from; `members` are the networks, one mapping each."""
+
+    unit: str
+    picture: Picture
+    steps: list[Step]
+    members: list[dict[str, str]]
+    code: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """All results of one training set."""
+
+    training_set_hash: str
+    scans: list[str]
+    n_units: int | None
+    tiers: dict[str, int] = field(default_factory=dict)
+    oracles: list[OracleView] = field(default_factory=list)
+    models: ModelsView | None = None
+    runs: list[RunView] = field(default_factory=list)
+    loops: list[LoopView] = field(default_factory=list)
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    prefix: str
+    made_at: datetime
+    version: str
+    recorded: Recorded = field(default_factory=Recorded)
+    blocks: list[Block] = field(default_factory=list)
+    diagram: Picture | None = None
+    sql: str = ""
+    python: str = ""
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number, or a dash for one that is not known."""
+    if value is None or math.isnan(value):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction in percent, or a dash."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.0f}\u202f%"
+
+
+def p_value(value: float | None) -> str:
+    """Write a p value with one digit, or a dash."""
+    return "–" if value is None or math.isnan(value) else f"{value:.1g}"
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Write nested parameters as one level: ``core.layers``."""
+    written: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            written |= flat(value, f"{prefix}{name}.")
+        else:
+            written[f"{prefix}{name}"] = "none" if value is None else str(value)
+    return written
+
+
+def render(page: Page) -> str:
+    """Render the page as HTML; whatever comes from the database is escaped."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "p_value": p_value}
+    return environment.get_template("index.html.j2").render(
+        page=page,
+        well_predicted=WELL_PREDICTED,
+        quantile=100 * TRAINING_QUANTILE,
+        margin=MARGIN,
+    )
