@@ -33,14 +33,14 @@ def experiment(small: bool = False) -> Experiment:
     """Return the demo's experiment, or the miniature of it that the tests run."""
     if small:
         return Experiment(
-            VirtualAnimalParams(n_simple=10, n_complex=10, n_undriven=4),
-            SessionDesign(n_train=1200, n_validation=0, n_test=60, repeats=10),
+            VirtualAnimalParams(n_simple=12, n_complex=12, n_undriven=6),
+            SessionDesign(n_train=1800, n_validation=0, n_test=60, repeats=10),
             read_study(STUDIES / "miniature.toml"),
             repeats=10,
         )
     return Experiment(
         VirtualAnimalParams(),
-        SessionDesign(n_train=2400, n_validation=0, n_test=100, repeats=10),
+        SessionDesign(n_train=3000, n_validation=0, n_test=100, repeats=10),
         read_study(STUDIES / "virtual.toml"),
         repeats=10,
     )

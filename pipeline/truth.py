@@ -33,7 +33,7 @@ MARGIN = 0.05
 """An MEI must exceed this quantile of the cell's true responses to the training images by this
 fraction of their range."""
 
-SCAN = tuple(Scan.primary_key)
+SCAN = ("animal_id", "session", "scan_idx")
 _TRUE_LEVELS = {
     "true_min": 0.0,
     "true_p05": 0.05,

@@ -417,7 +417,7 @@ def _selected_units(scan: dict[str, Any], params: DataParams) -> list[dict[str, 
     ValueError
         If an area or layer does not exist in the recording, or no unit is left.
     """
-    units = Scan.Unit & {a: scan[a] for a in Scan.primary_key}
+    recorded = units = Scan.Unit & {a: scan[a] for a in Scan.primary_key}
     wanted = (
         (recording.UnitArea, "brain_area", params.brain_areas),
         (recording.UnitLayer, "layer", params.layers),
@@ -425,7 +425,7 @@ def _selected_units(scan: dict[str, Any], params: DataParams) -> list[dict[str, 
     for table, attribute, names in wanted:
         if names is None:
             continue
-        present = set((table & units).to_arrays(attribute))
+        present = set((table & recorded).to_arrays(attribute).tolist())
         unknown = sorted(set(names) - present)
         if unknown:
             raise ValueError(

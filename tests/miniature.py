@@ -1,6 +1,7 @@
 """A whole closed loop on a tiny virtual mouse, in seconds; its science is judged elsewhere.
 
-Two folders of tests use it, so it is made once per session here and not by a fixture of each.
+Two folders of tests import the fixtures below. What they make is cached, since pytest takes a
+fixture that is imported twice for two.
 """
 
 from dataclasses import dataclass
@@ -67,16 +68,37 @@ class Miniature:
     failed_jobs: int
 
 
+@pytest.fixture(scope="session")
+def tables(database):
+    """All schemas exist."""
+    _create_tables()
+
+
+@pytest.fixture(scope="session")
+def populated(tables) -> Miniature:
+    """The closed loop, computed."""
+    return _close_the_loop()
+
+
+@pytest.fixture(scope="module")
+def recordings(tables):
+    """Makes recordings that are deleted after the module with all that depends on them.
+
+    Not after each test: DataJoint needs a second or two to find what depends on what.
+    """
+    made = Recordings()
+    yield made
+    made.delete()
+
+
 @cache
-def tables() -> None:
-    """Create the schemas of the tests' prefix."""
+def _create_tables() -> None:
     graph.create(Settings().prefix)
 
 
 @cache
-def populated() -> Miniature:
+def _close_the_loop() -> Miniature:
     """Record, model, synthesise, show again and compare, with the code of a worker."""
-    tables()
     ingest_first_day(DAY_1, ANIMAL, DESIGN, SEED)
     plans = register(study(), [DAY_1])
     broken = register(study(**NONFINITE), [DAY_1])
@@ -122,7 +144,7 @@ def insert_arrays(key: dict[str, int], content: dict[str, Any], **changes: Any) 
 
 
 class Recordings:
-    """Recordings of one test, deleted with everything that was asked for and computed of them."""
+    """Recordings that are deleted with everything that was asked for and computed of them."""
 
     animals = count(1000)
 

@@ -182,7 +182,9 @@ def confusion(mean: NDArray[np.floating]) -> Figure:
 
     Rows without a positive maximum, which cannot be divided by it, stay empty.
     """
-    largest = np.max(np.where(np.isnan(mean), -np.inf, mean), axis=1, keepdims=True, initial=-np.inf)
+    largest = np.max(
+        np.where(np.isnan(mean), -np.inf, mean), axis=1, keepdims=True, initial=-np.inf
+    )
     shown = np.where(largest > 0, mean / np.where(largest > 0, largest, 1), np.nan)
     figure, (ax,) = panels([1], 4.6, total=5.4)
     drawn = ax.imshow(shown, cmap="magma", vmin=min(0, np.nanmin(shown, initial=0)), vmax=1)

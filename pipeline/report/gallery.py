@@ -57,8 +57,14 @@ def mei_gallery(tiles: Sequence[Tile]) -> Figure:
     height = width / (2 if pairs else 1) * tiles[0].mei.shape[0] / tiles[0].mei.shape[1] + 0.42
     figure = Figure(figsize=(columns * width, rows * height), facecolor="white")
     cells = figure.add_gridspec(
-        rows, columns, left=0.005, right=0.995, top=1 - 0.34 / (rows * height), bottom=0.002,
-        wspace=0.06, hspace=0.42 / (height - 0.42),
+        rows,
+        columns,
+        left=0.005,
+        right=0.995,
+        top=1 - 0.34 / (rows * height),
+        bottom=0.002,
+        wspace=0.06,
+        hspace=0.42 / (height - 0.42),
     )
     for i, tile in enumerate(tiles):
         cell = cells[divmod(i, columns)].subgridspec(1, 2 if pairs else 1, wspace=0.03)

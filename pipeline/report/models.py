@@ -98,7 +98,9 @@ def _ensemble(key: dict[str, str], label: str, scores: pd.DataFrame) -> ModelVie
         n_cc_norm=int(scores.cc_norm.notna().sum()),
         n_well_predicted=int((scores.validation > WELL_PREDICTED).sum()),
         n_units=len(scores),
-        seconds=seconds(TrainedModel, [{a: m[a] for a in TrainedModel.primary_key} for m in members]),
+        seconds=seconds(
+            TrainedModel, [{a: m[a] for a in TrainedModel.primary_key} for m in members]
+        ),
     )
 
 
