@@ -17,7 +17,7 @@ from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, Diagona
 from schemas.dataset import ConditionTier, Frame, TargetDataset
 from schemas.mei import MEI, TightMEIMask
 from schemas.model import Ensemble
-from schemas.recording import Scan, VirtualAnimal
+from schemas.recording import VirtualAnimal
 from science.virtual import VirtualAnimal as VirtualMouse
 
 WELL_PREDICTED = 0.3

@@ -38,6 +38,7 @@ N_MEIS, BLOCK = 10, 6
 CORE = {"hidden_channels": 4, "layers": 1, "input_kern": 7, "hidden_kern": 3}
 STUDY = {
     "preprocessing": {"height": 24, "width": 40},
+    "split": {"validation_fraction": 0.25},
     "training": {"max_epoch": 3, "patience": 2},
     "models": {
         "cnn": {"seeds": SEEDS, "config": {"core": CORE, "readout": {"scale_n": 2}}},

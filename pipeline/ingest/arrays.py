@@ -52,7 +52,7 @@ def read_arrays(path: Path) -> ScanArrays:
     behavior_names = np.atleast_1d(arrays.get("behavior_names", np.array([], str)))
     return ScanArrays(
         images=images,
-        image_class=classes.astype(str),
+        image_class=_as_text(classes, "image_class"),
         image_index=arrays["image_index"],
         responses=responses,
         unit_id=arrays.get("unit_id", np.arange(1, responses.shape[1] + 1)),
@@ -63,7 +63,7 @@ def read_arrays(path: Path) -> ScanArrays:
         image_id=arrays.get("image_id"),
         presentation_time=_scalar(arrays, "presentation_time"),
         behavior=arrays.get("behavior"),
-        behavior_names=tuple(behavior_names.astype(str).ravel().tolist()),
+        behavior_names=tuple(_as_text(behavior_names, "behavior_names").ravel().tolist()),
     )
 
 
@@ -78,11 +78,11 @@ def ingest_arrays(path: Path, key: dict[str, int]) -> bool:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # a pickle in the file is refused: it could run code
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise BadRecording(f"{path} is a single array, not an .npz file of named arrays")
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file:
+            # a pickle in the file is refused: it could run code
+            loaded = np.load(file, allow_pickle=False)
+            single = isinstance(loaded, np.ndarray)
+            arrays = {} if single else {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise BadRecording(f"there is no file {path}") from error
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
@@ -90,10 +90,20 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} cannot be read as an .npz file (truncated, of another type, or holding "
             f"Python objects): {error}"
         ) from error
+    if single:
+        raise BadRecording(f"{path} is a single array, not an .npz file of named arrays")
+    return arrays
 
 
 def _text(arrays: dict[str, NDArray[Any]], name: str) -> NDArray[np.str_] | None:
-    return arrays[name].astype(str) if name in arrays else None
+    return _as_text(arrays[name], name) if name in arrays else None
+
+
+def _as_text(array: NDArray[Any], name: str) -> NDArray[np.str_]:
+    try:
+        return array.astype(str)
+    except UnicodeDecodeError as error:
+        raise BadRecording(f"{name} holds bytes that are no text: store it as text") from error
 
 
 def _scalar(arrays: dict[str, NDArray[Any]], name: str) -> Any:

@@ -1,6 +1,5 @@
 """The report: one page with everything a person wants to see of an experiment."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
@@ -82,8 +81,8 @@ def _publish(draft: Path, folder: Path) -> None:
     figures.mkdir(parents=True, exist_ok=True)
     new = {path.name for path in (draft / FOLDER).iterdir()}
     for name in new:
-        os.replace(draft / FOLDER / name, figures / name)
-    os.replace(draft / "index.html", folder / "index.html")
+        (draft / FOLDER / name).replace(figures / name)
+    (draft / "index.html").replace(folder / "index.html")
     for path in figures.iterdir():
         if path.name not in new and NAME.fullmatch(path.name):
             path.unlink()

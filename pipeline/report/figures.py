@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.report.style import (
@@ -64,8 +65,8 @@ def sample_images(images: Sequence[NDArray[np.number]], columns: int = 8) -> Fig
 
 
 def mean_responses(responses: Mapping[str, ArrayLike]) -> Figure:
-    """Histogram of each unit's mean response, one colour per recording."""
-    figure, (ax,) = panels([1], 2.7, total=4.2)
+    """Plot a histogram of each unit's mean response, one colour per recording."""
+    figure, (ax,) = panels([1], 2.7, total=5.0)
     bins = np.histogram_bin_edges(np.concatenate([finite(r) for r in responses.values()]), 24)
     for colour, (name, values) in zip(_cycle(responses), responses.items(), strict=True):
         histogram(ax, values, bins, color=colour, alpha=0.6, label=name)
@@ -75,8 +76,8 @@ def mean_responses(responses: Mapping[str, ArrayLike]) -> Figure:
 
 
 def cell_positions(xyz: NDArray[np.floating], area: Sequence[str]) -> Figure:
-    """Positions of the units (n, 3), um, coloured by area: x-y and x-z."""
-    figure, axes = panels([1, 1], 2.7, total=6.1)
+    """Plot positions of the units (n, 3), um, coloured by area: x-y and x-z."""
+    figure, axes = panels([1, 1], 2.7, total=5.0)
     names = sorted(set(area))
     for ax, other, name in zip(axes, (1, 2), "yz", strict=True):
         for colour, chosen in zip(_cycle(names), names, strict=True):
@@ -92,7 +93,7 @@ def cell_positions(xyz: NDArray[np.floating], area: Sequence[str]) -> Figure:
 def reliability(
     oracle: ArrayLike, fev: ArrayLike, cc_max: ArrayLike, reliable: NDArray[np.bool_]
 ) -> Figure:
-    """Distributions of oracle, FEV and CC max over units, and oracle against FEV."""
+    """Plot distributions of oracle, FEV and CC max over units, and oracle against FEV."""
     figure, axes = panels([1, 1, 1, 1.25], 2.7)
     shown = (("oracle", oracle), ("FEV", fev), ("CC max", cc_max))
     for ax, (name, values) in zip(axes, shown, strict=False):
@@ -113,7 +114,7 @@ def reliability(
 
 
 def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
-    """Validation score and training loss by epoch; a colour per seed, a row per model."""
+    """Plot validation score and training loss by epoch; a colour per seed, a row per model."""
     figure = Figure(figsize=(10.4, 2.5 * len(models)), layout="constrained", facecolor="white")
     rows = figure.subplots(len(models), 2, squeeze=False)
     for (left, right), (name, curves) in zip(rows, models.items(), strict=True):
@@ -133,7 +134,7 @@ def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
 def prediction(
     validation: Mapping[str, ArrayLike], normed: Mapping[str, ArrayLike], threshold: float
 ) -> Figure:
-    """Distributions over units of validation correlation and noise-corrected correlation.
+    """Plot distributions over units of validation correlation and noise-corrected correlation.
 
     Parameters
     ----------
@@ -166,7 +167,7 @@ def prediction(
 def masks(
     sizes: NDArray[np.floating], ratios: ArrayLike, n_pixels: int, target: float | None
 ) -> Figure:
-    """Distributions of mask sizes (px of an image of `n_pixels`) and reduction ratios."""
+    """Plot distributions of mask sizes (px of an image of `n_pixels`) and reduction ratios."""
     figure, axes = panels([1, 1], 2.5, total=8)
     histogram(axes[0], sizes, 20)
     label(axes[0], f"size of the mask (px of {n_pixels})", "units")
@@ -178,18 +179,18 @@ def masks(
 
 
 def confusion(mean: NDArray[np.floating]) -> Figure:
-    """Confusion matrix (n, n), every row divided by its maximum, as in Walker et al. 2019.
+    """Show a confusion matrix (n, n), every row divided by its maximum, as in Walker et al. 2019.
 
     Rows without a positive maximum, which cannot be divided by it, stay empty.
     """
-    largest = np.max(
-        np.where(np.isnan(mean), -np.inf, mean), axis=1, keepdims=True, initial=-np.inf
-    )
+    largest = np.where(np.isnan(mean), -np.inf, mean).max(1, keepdims=True, initial=-np.inf)
     shown = np.where(largest > 0, mean / np.where(largest > 0, largest, 1), np.nan)
-    figure, (ax,) = panels([1], 4.6, total=5.4)
+    figure, (ax,) = panels([1], 4.5, total=5.3)
     drawn = ax.imshow(shown, cmap="magma", vmin=min(0, np.nanmin(shown, initial=0)), vmax=1)
     label(ax, "image made for neuron", "neuron")
     ax.spines[:].set_visible(False)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(8, integer=True))
     bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
     bar.set_label("mean response / row maximum", fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8.5, colors=MUTED)
@@ -198,8 +199,8 @@ def confusion(mean: NDArray[np.floating]) -> Figure:
 
 
 def match_distances(distance: NDArray[np.floating], right: Sequence[bool | None]) -> Figure:
-    """Distances (um) of matched cells; wrong matches apart where the truth is known."""
-    figure, (ax,) = panels([1], 2.6, total=4.8)
+    """Plot distances (um) of matched cells; wrong matches apart where the truth is known."""
+    figure, (ax,) = panels([1], 2.4, total=4.6)
     bins = np.histogram_bin_edges(distance, 20)
     wrong = np.array([r is not None and not r for r in right], bool)
     known = any(r is not None for r in right)

@@ -79,7 +79,10 @@ def mei_gallery(tiles: Sequence[Tile]) -> Figure:
 
 
 def _show_mei(ax: Axes, mei: NDArray[np.floating], mask: NDArray[np.floating] | None) -> None:
-    picture(ax, mei)
+    """Show an MEI at full contrast, grey in the middle being its mean."""
+    mean = float(mei.mean())
+    contrast = float(np.abs(mei - mean).max()) or 1.0
+    picture(ax, mei, mean - contrast, mean + contrast)
     if mask is not None and mask.min() < 0.5 < mask.max():
         ax.contour(mask, [0.5], colors=CONTOUR, linewidths=1.1)
 
@@ -98,7 +101,7 @@ def portrait(
 def true_responses(
     own: ArrayLike, levels: NDArray[np.floating], kinds: Sequence[str], well: NDArray[np.bool_]
 ) -> Figure:
-    """True response of each cell to its own MEI beside those to the training images.
+    """Plot the true response of each cell to its own MEI beside those to the training images.
 
     Parameters
     ----------
@@ -126,6 +129,9 @@ def true_responses(
             ax.plot(x[here], own[here], "o", mfc=face, mec=colour, ms=5)
     ax.set_yscale("log")
     ax.set_xlim(-1, len(own))
+    ax.set_xticks([])
+    ax.grid(axis="y", color=FAINT, lw=0.5, alpha=0.6)
+    ax.set_axisbelow(True)
     label(ax, "units, well predicted (filled) first, by response", "true response (spikes/trial)")
     marks = [
         Line2D([], [], color=KIND_COLOURS[k], marker="o", lw=0, label=f"own MEI, {k}")
@@ -142,7 +148,7 @@ def true_responses(
 
 
 def cosines(simple: ArrayLike, complex_plane: ArrayLike) -> Figure:
-    """Distributions of the cosine of MEI and filter, and of MEI and quadrature plane."""
+    """Plot distributions of the cosine of MEI and filter, and of MEI and quadrature plane."""
     figure, axes = panels([1, 1], 2.4, total=8)
     panels_of = (("simple", simple, -1.0), ("complex", complex_plane, 0.0))
     names = ("signed cosine with the filter", "cosine with the quadrature plane")

@@ -37,9 +37,9 @@ def _runs(training_set: dict[str, str]) -> list[tuple[str, dict[str, Any]]]:
         plan = tuple(target[a] for a in TrainingPlan.primary_key)
         methods = TightMEIMask & MEI.proj() & target
         hashes = sorted(set(methods.to_arrays("mask_hash").tolist()))
-        title = f"{names[plan]}, selection {target['selection_hash'][:6]}, method "
-        title += target["mei_hash"][:6]
-        found += [(f"{title}, mask {h[:6]}", target | {"mask_hash": h}) for h in hashes]
+        title = f"{names[plan]} ensemble, selection {target['selection_hash'][:6]}, "
+        title += f"MEI method {target['mei_hash'][:6]}"
+        found += [(f"{title}, mask method {h[:6]}", target | {"mask_hash": h}) for h in hashes]
         if not hashes:
             found.append((title, target))
     return found

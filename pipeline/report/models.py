@@ -88,7 +88,8 @@ def seconds(table: Any, restriction: Any) -> float | None:
 
 
 def _ensemble(key: dict[str, str], label: str, scores: pd.DataFrame) -> ModelView:
-    members = (Ensemble.Member & key).keys()
+    members = (Ensemble.Member & key).proj().to_dicts()
+    trained = [{a: m[a] for a in TrainedModel.primary_key} for m in members]
     return ModelView(
         label=label,
         architecture=_architecture((ModelConfig & key).fetch1("model_params")),
@@ -98,9 +99,7 @@ def _ensemble(key: dict[str, str], label: str, scores: pd.DataFrame) -> ModelVie
         n_cc_norm=int(scores.cc_norm.notna().sum()),
         n_well_predicted=int((scores.validation > WELL_PREDICTED).sum()),
         n_units=len(scores),
-        seconds=seconds(
-            TrainedModel, [{a: m[a] for a in TrainedModel.primary_key} for m in members]
-        ),
+        seconds=seconds(TrainedModel, trained),
     )
 
 
@@ -150,7 +149,7 @@ def _architecture(params: dict[str, Any]) -> str:
     if not core or not readout or core.get("type") != "stacked":
         return _written(params)
     return (
-        f"{core['layers']} layers × {core['hidden_channels']} channels, "
+        f"{core['layers']} layers \u00d7 {core['hidden_channels']} channels, "
         f"filters {core['input_kern']} px then {core['hidden_kern']} px"
         f"{', no nonlinearity inside' if core['linear'] else ''}; {readout['type']} readout"
     )

@@ -179,10 +179,13 @@ class Page:
     python: str = ""
 
 
+UNKNOWN = "\u2013"  # a dash
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Write a number, or a dash for one that is not known."""
     if value is None or math.isnan(value):
-        return "–"
+        return UNKNOWN
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
     return f"{value:.{digits}f}".replace("-", "\u2212")
@@ -190,12 +193,12 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def percent(value: float | None) -> str:
     """Write a fraction in percent, or a dash."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.0f}\u202f%"
+    return UNKNOWN if value is None or math.isnan(value) else f"{100 * value:.0f}\u202f%"
 
 
 def p_value(value: float | None) -> str:
     """Write a p value with one digit, or a dash."""
-    return "–" if value is None or math.isnan(value) else f"{value:.1g}"
+    return UNKNOWN if value is None or math.isnan(value) else f"{value:.1g}"
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -215,8 +218,6 @@ def render(page: Page) -> str:
         loader=PackageLoader("pipeline.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "p_value": p_value}
     return environment.get_template("index.html.j2").render(

@@ -36,7 +36,7 @@ def provenance(training_set: dict[str, str], album: Album) -> Provenance | None:
     if not best:
         return None
     unit = {a: best[0][a] for a in MEI.Unit.primary_key}
-    member = (TargetDataset.Unit * TargetDataset.Member & unit).fetch1()
+    member = (TargetDataset.Unit * TargetDataset.Member.proj("split_hash") & unit).fetch1()
     members, code = _members(unit)
     return Provenance(
         unit=f"unit {unit['unit_index']} (recording {readout_key(member)}, "

@@ -48,7 +48,7 @@ def _samples(album: Album) -> list[Picture]:
     for name in reversed(classes.tolist()):  # natural images before MEIs
         images = Image & {"image_class": name}
         sample = images.to_arrays("image", order_by="image_id", limit=N_SAMPLES)
-        shape = " × ".join(str(n) for n in sample[0].shape)
+        shape = " \u00d7 ".join(str(n) for n in sample[0].shape)
         caption = f"{len(sample)} of {len(images)} images of class “{name}”, {shape} px."
         figure = figures.sample_images(list(sample))
         pictures.append(album.add("samples", figure, f"Sample images: {name}", caption))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 INK, MUTED, FAINT = "#1c2733", "#64748b", "#cbd5e1"
@@ -64,6 +65,7 @@ def histogram(ax: Axes, values: ArrayLike, bins: ArrayLike | int, **style: Any) 
     style = {"color": MAIN, "alpha": 0.85, "edgecolor": "white", "linewidth": 0.6} | style
     if len(values):
         ax.hist(values, bins=bins, **style)
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     else:
         ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9)
 

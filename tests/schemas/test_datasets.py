@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from miniature import arrays, images, insert_arrays, row_counts
 
-from pipeline.study import admit
 from pipeline.study import Study as StudyParams
+from pipeline.study import admit
 from schemas import recording
 from schemas.dataset import (
     ConditionTier,

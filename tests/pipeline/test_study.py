@@ -1,0 +1,226 @@
+"""Studies: read from a file, registered once, and nothing computed that was not asked for."""
+
+import datajoint as dj
+import pytest
+from miniature import DAY_1, STUDY, all_tables, row_counts, study
+
+from pipeline.demo import STUDIES
+from pipeline.plan import estimate
+from pipeline.status import status
+from pipeline.study import BadStudy, Study, admit, read_study, register
+from schemas.dataset import Frame, InputResponse, StaticScan
+from schemas.graph import STEPS
+from schemas.mei import MaskPlan, TargetModel
+from schemas.model import ModelComparison, ModelConfig, TrainingPlan
+from schemas.recording import Scan
+from schemas.reliability import OraclePlan
+
+
+@pytest.fixture(autouse=True)
+def _populated(populated):
+    """Everything that the miniature asked for is done."""
+
+
+def work_to_do():
+    """Return the jobs that workers would find, by table."""
+    todo = {s.table.__name__: len(s.table().key_source - s.table().proj()) for s in STEPS}
+    return {name: n for name, n in todo.items() if n}
+
+
+def manual_counts():
+    manual = {n for n, table in all_tables().items() if not issubclass(table, dj.Computed)}
+    return {name: n for name, n in row_counts().items() if name in manual}
+
+
+# --- reading
+
+
+def test_the_studies_that_are_shipped_are_valid():
+    files = sorted(STUDIES.glob("*.toml"))
+    assert files
+    for file in files:
+        assert isinstance(read_study(file), Study)
+
+
+GOOD = "[preprocessing]\nheight = 24\nwidth = 40\n[models.cnn]\nseeds = [1, 2]\n"
+
+
+def test_what_a_file_does_not_say_has_its_default(tmp_path):
+    (tmp_path / "s.toml").write_text(GOOD)
+    read = read_study(tmp_path / "s.toml")
+    assert read == Study.model_validate(
+        {"preprocessing": {"height": 24, "width": 40}, "models": {"cnn": {"seeds": (1, 2)}}}
+    )
+    assert read.mei == Study().mei
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[preprocessing\n", "is not a TOML file"),
+        ("[preprocessing]\nheigth = 24\n", "preprocessing.heigth: Extra inputs"),
+        ("[preprocesing]\nheight = 24\n", "preprocesing: Extra inputs"),
+        ("[preprocessing]\nheight = 2\n", "preprocessing.height: .*greater than or equal to 4"),
+        ("[preprocessing]\nheight = '24 px'\n", "preprocessing.height: .*valid integer"),
+        ("[preprocessing]\noffset = nan\n", "preprocessing.offset"),
+        ("[mei]\nnorm = inf\n", "mei.norm"),
+        ("[training]\nschedule = []\n", "training.schedule"),
+        ("[split]\nmethod = 'kfold'\nfold = 5\n", "split: .*folds are 0 to 4"),
+        ("[models]\n", "models"),
+        ("[models.cnn]\nseeds = []\n", "models.cnn.seeds"),
+        ("[models.cnn]\nseeds = [1, 1]\n", r"a seed occurs twice in \[1, 1\]"),
+        ("[models.cnn]\nseeds = [-1]\n", "models.cnn.seeds.0"),
+        ("[models.cnn]\nseeds = [2147483648]\n", "models.cnn.seeds.0"),
+        ("[models.cnn]\nrole = 'best'\n", "models.cnn.role"),
+        ("[models.a]\n[models.b]\n", "two models of the study have the same architecture"),
+    ],
+)
+def test_a_bad_file_is_refused_with_what_is_wrong(tmp_path, text, message):
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(BadStudy, match=message) as caught:
+        read_study(tmp_path / "s.toml")
+    assert str(caught.value).startswith(str(tmp_path / "s.toml"))
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(BadStudy, match="there is no study file"):
+        read_study(tmp_path / "none.toml")
+    with pytest.raises(BadStudy, match="cannot be read: Is a directory"):
+        read_study(tmp_path)
+    (tmp_path / "s.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadStudy, match="is not a TOML file"):
+        read_study(tmp_path / "s.toml")
+
+
+# --- registering
+
+
+def test_a_recording_that_is_not_there_is_refused(recordings):
+    before = row_counts()
+    with pytest.raises(BadStudy, match=r"there is no recording .*: ingest it first"):
+        register(study(), [recordings.key()])
+    assert row_counts() == before
+
+
+def test_registering_again_changes_nothing(recordings):
+    scans = [recordings.insert(60), recordings.insert(61)]
+    first = register(study(), scans)
+    before = row_counts()
+    assert register(study(), scans) == first
+    assert register(study(), scans[::-1]) == first
+    assert row_counts() == before
+    recordings.delete()
+
+
+def test_the_study_of_the_miniature_is_still_registered(populated):
+    before = row_counts()
+    again = register(study(), [DAY_1])
+    assert again == {"training_set": populated.training_set, "plans": {"cnn": populated.plan}}
+    assert row_counts() == before
+    assert not work_to_do()
+
+
+def test_a_recording_alone_asks_for_nothing(recordings):
+    before = status()
+    recordings.insert(62)
+    assert not work_to_do()
+    assert [(s.table, s.pending, s.blocked) for s in status()] == [
+        (s.table, s.pending, s.blocked) for s in before
+    ]
+    recordings.delete()
+
+
+def test_an_admitted_recording_asks_for_frames_and_responses_only(recordings):
+    key = recordings.insert(63)
+    admit(study(), key)
+    assert work_to_do() == {"Frame": 1}
+    Frame.populate(key)
+    assert work_to_do() == {"InputResponse": 1}
+    InputResponse.populate(key)
+    assert not work_to_do()
+    recordings.delete()
+
+
+def test_two_studies_of_one_recording_share_what_they_have_in_common(recordings):
+    key = recordings.insert(64)
+    before = manual_counts()
+    first = register(study(), [key])
+    once = manual_counts()
+    other = study(training=STUDY["training"] | {"patience": 1}, mei={"iter_n": 7})
+    second = register(other, [key])
+    twice = manual_counts()
+    assert first["training_set"] == second["training_set"]
+    assert len(StaticScan & key) == len(OraclePlan & first["training_set"]) == 1
+    added = {name: n - once[name] for name, n in twice.items() if n != once[name]}
+    assert added == {
+        "TrainConfig": 1,
+        "MEIMethod": 1,
+        "TrainingPlan": 1,
+        "ModelComparison": 1,
+        "ModelComparison.Candidate": 1,
+        "TargetModel": 1,
+        "MaskPlan": 1,
+    }
+    assert before["TrainingPlan"] + 2 == twice["TrainingPlan"]
+    assert work_to_do() == {"Frame": 1, "ConditionTier": 1}
+    recordings.delete()
+    assert not work_to_do()
+
+
+def test_another_preprocessing_shares_nothing_but_the_recording(recordings):
+    key = recordings.insert(65)
+    a = register(study(), [key])
+    b = register(study(preprocessing={"height": 20, "width": 30}), [key])
+    assert a["training_set"] != b["training_set"]
+    assert len(StaticScan & key) == 2
+    assert len(Scan & key) == 1
+    recordings.delete()
+
+
+def test_meis_are_made_only_of_the_models_that_ask_for_them(recordings):
+    key = recordings.insert(66)
+    config = STUDY["models"]["cnn"]["config"]
+    linear = config | {"core": config["core"] | {"linear": True}}
+    models = {
+        "cnn": {"seeds": (3, 8), "config": config},
+        "linear": {"role": "linear", "seeds": (3,), "config": linear, "meis": False},
+    }
+    keys = register(study(models=models), [key])
+    assert len(TrainingPlan & keys["training_set"]) == 2
+    assert len(TargetModel & keys["training_set"]) == len(MaskPlan & keys["training_set"]) == 1
+    assert len(TargetModel & keys["plans"]["cnn"]) == 1
+    (target,) = (TargetModel & keys["training_set"]).to_dicts()
+    assert (
+        target["model_hash"]
+        == ModelConfig.register_image(study().models["cnn"].config)["model_hash"]
+    )
+    candidates = (ModelComparison.Candidate & keys["training_set"]).to_arrays("candidate_role")
+    assert sorted(candidates) == ["cnn", "linear"]
+    recordings.delete()
+
+
+# --- plans
+
+
+def test_a_plan_counts_jobs_minutes_and_bytes(recordings):
+    assert {row.table for row in estimate()} <= {"Ensemble", "ModelGroup", "MEI", "TightMEIMask"}
+    recorded = {row.table: row.jobs for row in estimate()}
+    key = recordings.insert(67)
+    register(study(), [key])
+    rows = {row.table: row for row in estimate()}
+    jobs = {name: row.jobs - recorded.get(name, 0) for name, row in rows.items()}
+    assert jobs["Frame"] == jobs["InputResponse"] == jobs["Oracle"] == 1
+    assert jobs["TrainedModel"] == len(STUDY["models"]["cnn"]["seeds"])
+    assert jobs["MEI"] == jobs["TightMEIMask"] == 1
+    assert "ConfusionMatrix" not in rows
+    # 40 images of 24 x 40 pixels and 52 trials of 4 units, in single precision
+    assert rows["Frame"].megabytes == pytest.approx(40 * 24 * 40 * 4 / 1e6)
+    assert rows["InputResponse"].megabytes == pytest.approx(52 * 4 * 4 / 1e6)
+    # what the machine took for the jobs that are done
+    done = {s.table: s for s in status()}["TrainedModel"]
+    assert rows["TrainedModel"].basis == f"{done.done} jobs done"
+    expected = done.mean_seconds * rows["TrainedModel"].jobs / 60
+    assert rows["TrainedModel"].minutes == pytest.approx(expected)
+    recordings.delete()
+    assert {row.table: row.jobs for row in estimate()} == recorded

@@ -1,0 +1,157 @@
+"""The virtual experiment from a bare project to the report, judged by its ground truth.
+
+The bars were set before any result was seen (issue "The spine"). The miniature, part of `make test`,
+has to pass the same ones with fewer units and images; the whole demo runs in `make test-all`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from science.closed_loop import confusion, permutation_test, scale_responses
+from science.dataset import ImageDataset, Normalization, Recording
+from science.metrics import reliable
+from science.model.config import ImageModelConfig, StackedCoreConfig, TrainConfig
+from science.model.fitting import fit, unit_scores
+from science.virtual import (
+    SessionDesign,
+    VirtualAnimal,
+    VirtualAnimalParams,
+    first_day,
+    shuffled_presentation,
+)
+
+WELL_PREDICTED = 0.3
+INCEPTIONLOOP = Path(sys.executable).with_name("inceptionloop")
+
+
+def run(home: Path, *command: str | Path, server: str | None) -> str:
+    """Run a command in a project of its own, as a user would, and return what it prints."""
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("DJ_")}
+    environment |= {"INCEPTIONLOOP_HOME": str(home), "INCEPTIONLOOP_PREFIX": "inceptionloop_"}
+    if server:
+        environment["INCEPTIONLOOP_MYSQLD"] = server
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def demo_facts(home: Path, server: str | None, *options: str) -> tuple[dict, str]:
+    """Run the demo in an empty project, run it again, and return the facts of both runs."""
+    try:
+        printed = run(home, INCEPTIONLOOP, "demo", *options, server=server)
+        script = Path(__file__).with_name("demo_facts.py")
+        first = json.loads(run(home, sys.executable, script, server=server))
+        run(home, INCEPTIONLOOP, "demo", *options, server=server)
+        second = json.loads(run(home, sys.executable, script, server=server))
+    finally:
+        run(home, INCEPTIONLOOP, "server", "stop", server=server)
+    assert second == first, "a second run continues: it computes nothing anew"
+    return first, printed
+
+
+def check_jobs(facts: dict) -> None:
+    for table, jobs in facts["jobs"].items():
+        assert jobs["success"] == jobs["rows"], f"{table}: every key exactly once"
+        assert jobs["pending"] == jobs["reserved"] == jobs["error"] == 0, table
+
+
+def check_truth(facts: dict) -> None:
+    assert facts["n_well_predicted"] >= 0.8 * facts["n_driven"]
+    assert facts["median_cosine"] >= 0.9
+    assert facts["fraction_exceeding"] >= 0.9
+    assert facts["median_cc_norm"] >= 0.85
+    assert facts["row_max_fraction"] >= 0.9
+    assert facts["matched_right"] >= 0.95
+    assert facts["p"] < 1e-3
+    assert facts["n_blind"] > 0
+    assert facts["blind_well_predicted"] == 0
+    assert facts["blind_reliable"] == facts["blind_with_cc_norm"] == 0
+
+
+def check_report(home: Path, printed: str) -> None:
+    page = home / "report" / "index.html"
+    text = page.read_text()
+    pictures = list(page.parent.rglob("*.png"))
+    assert str(page) in printed
+    assert "server env" in printed
+    assert len(pictures) >= 8
+    assert all(picture.stat().st_size > 5_000 for picture in pictures)
+    for word in ("confusion", "receptive field", "reliab", "checksum"):
+        assert word in text.lower()
+
+
+def test_miniature(tmp_path, server_program):
+    facts, printed = demo_facts(tmp_path, server_program, "--small")
+    check_jobs(facts)
+    check_truth(facts)
+    check_report(tmp_path, printed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_whole_demo(tmp_path, server_program):
+    start = time.monotonic()
+    facts, printed = demo_facts(tmp_path, server_program)
+    assert time.monotonic() - start < 1200
+    assert facts["n_driven"] >= 60
+    check_jobs(facts)
+    check_truth(facts)
+    check_report(tmp_path, printed)
+
+
+BLIND = VirtualAnimalParams(n_simple=0, n_complex=0, n_undriven=24)
+
+
+def test_no_model_predicts_blind_cells():
+    animal = VirtualAnimal(BLIND, seed=4)
+    design = SessionDesign(n_train=300, n_validation=100, n_test=30, repeats=10)
+    images, presentation = first_day(design, 24, 40, seed=4)
+    responses = animal.session(1).record(images, presentation, seed=4)
+    tiers = np.repeat(["train", "validation", "test"], [300, 100, 30])
+    recording = Recording(images.astype(np.float32), tiers, presentation, responses)
+    dataset = ImageDataset(
+        {"blind": recording},
+        Normalization.of({"blind": recording}),
+        [("blind", unit) for unit in range(24)],
+    )
+    config = ImageModelConfig(
+        core=StackedCoreConfig(hidden_channels=4, layers=2, input_kern=7, hidden_kern=3)
+    )
+    result = fit(dataset, config, TrainConfig(max_epoch=4, patience=2), seed=1)
+    scores = unit_scores(result.network, dataset)
+    test = recording.trials("test")
+    assert (scores["validation_corr"] < WELL_PREDICTED).all()
+    assert not reliable(responses[test], presentation[test]).any()
+    assert np.isnan(scores["cc_norm"]).all()
+
+
+def test_permutation_p_of_blind_cells_is_uniform():
+    p = []
+    for seed in range(20):
+        animal = VirtualAnimal(BLIND, seed)
+        images, _ = first_day(SessionDesign(n_train=24, n_test=0, n_validation=0), 24, 40, seed)
+        presentation = shuffled_presentation(np.full(24, 10), seed)
+        session = animal.session(2)
+        responses = session.record(images, presentation, seed)
+        shown = session.cells[: responses.shape[1]]
+        column = {cell: i for i, cell in enumerate(shown.tolist())}
+        image_unit = np.array([column.get(image, -1) for image in presentation.tolist()])
+        matrix = confusion(scale_responses(responses, "normalized"), image_unit)
+        p.append(permutation_test(matrix.mean, 2000, seed).p)
+    assert kstest(p, "uniform").pvalue > 0.01
+    assert min(p) > 1e-3
