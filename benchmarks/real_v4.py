@@ -1,4 +1,4 @@
-"""Macaque V4: does the CNN ensemble predict real neurons better than ridge and an LN model?
+"""Macaque V4: CNN ensemble against ridge on pixels and an LN model of the same size.
 
 The recording goes through `ingest arrays` and the pipeline's own tables; five folds by image.
 Needs ../shared/data/v4_cowley2023. Results stay in the project's database under the prefix `v4_`.
@@ -118,9 +118,7 @@ def main() -> None:
 
 def summary(scores: dict[str, list], folds: list[dict], seconds: float) -> dict:
     """Return medians over units of the mean noise-corrected correlation over folds."""
-    per_unit = {
-        name: np.nanmean(np.asarray(s, np.float64), axis=0) for name, s in scores.items()
-    }
+    per_unit = {name: np.nanmean(np.asarray(s, np.float64), axis=0) for name, s in scores.items()}
     median = {name: round(float(np.nanmedian(s)), 4) for name, s in per_unit.items()}
     oracle = (Oracle.UnitScores & folds[0]["training_set"]).to_arrays("oracle")
     masks = (TightMEIMask.Unit & folds[0]["training_set"]).to_arrays("mask_status")

@@ -46,7 +46,7 @@ def demo(
         "report"
     ),
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
-    small: Annotated[bool, typer.Option(help="The two-minute miniature that the tests run.")] = False,
+    small: Annotated[bool, typer.Option(help="The miniature that the tests run.")] = False,
 ) -> None:
     """Run the whole chain on the virtual experiment; a second run continues the first.
 

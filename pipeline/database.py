@@ -3,6 +3,7 @@
 import logging
 
 from pipeline.connection import connect
+from pipeline.server import Report
 from pipeline.settings import Settings
 from schemas import graph
 
@@ -11,7 +12,7 @@ class NotInitialised(RuntimeError):
     """The schemas of the project do not exist on the server."""
 
 
-def open_database(create: bool = False, report=lambda message: None) -> Settings:
+def open_database(create: bool = False, report: Report = lambda message: None) -> Settings:
     """Connect to the project's database and bind the tables to its schemas.
 
     Parameters

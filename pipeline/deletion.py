@@ -5,7 +5,7 @@ from typing import Any
 
 import datajoint as dj
 
-from schemas.graph import MODULES, STEPS
+from schemas.graph import MODULES, STEPS, Query
 
 
 class BadSelection(ValueError):
@@ -24,7 +24,8 @@ def find_table(name: str) -> type[dj.Table]:
         cls.__name__: cls
         for module in MODULES
         for cls in vars(module).values()
-        if isinstance(cls, type) and issubclass(cls, dj.user_tables.UserTable)
+        if isinstance(cls, type)
+        and issubclass(cls, dj.user_tables.UserTable)
         and cls.__module__ == module.__name__
     }
     if name not in tables:
@@ -32,7 +33,7 @@ def find_table(name: str) -> type[dj.Table]:
     return tables[name]
 
 
-def preview(name: str, where: Sequence[str]) -> tuple[dj.expression.QueryExpression, dict[str, int]]:
+def preview(name: str, where: Sequence[str]) -> tuple[Query, dict[str, int]]:
     """Return the rows that conditions select, and how many rows of which tables go with them.
 
     Parameters
@@ -54,7 +55,7 @@ def preview(name: str, where: Sequence[str]) -> tuple[dj.expression.QueryExpress
     return rows, {_plain(table): n for table, n in counts.items() if n}
 
 
-def delete_rows(rows: dj.expression.QueryExpression) -> None:
+def delete_rows(rows: Query) -> None:
     """Delete rows and everything that depends on them, in one transaction.
 
     The records of their jobs go too. DataJoint would make those that succeeded pending again in

@@ -66,7 +66,7 @@ def run_demo(folder: Path, n_workers: int, small: bool) -> None:
         page = write_report(folder)
         say(f"6/6 done\n\nreport:   {page.resolve()}")
         say(f"database: schemas {settings.prefix}*")
-        say('connect:  eval "$(.venv/bin/inceptionloop server env)"   then jupyter, mysql, SQL tools')
+        say('connect:  eval "$(.venv/bin/inceptionloop server env)", then jupyter or mysql')
 
 
 def _compute(n_workers: int, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life of workers, and giving back the jobs of the dead. Database time is the only clock."""
+"""Signs of life of workers, and giving back the jobs of the dead; by database time only."""
 
 import logging
 import os
@@ -98,5 +98,6 @@ def _forget(jobs: dj.Table, job: dict) -> int:
 
 def reserved_by_living() -> int:
     """Return how many jobs are being worked on."""
-    alive = [{"host": w["worker_host"], "pid": w["worker_pid"]} for w in living_workers().to_dicts()]
+    workers = living_workers().to_dicts()
+    alive = [{"host": w["worker_host"], "pid": w["worker_pid"]} for w in workers]
     return sum(len(step.table().jobs.reserved & alive) for step in STEPS) if alive else 0

@@ -63,9 +63,9 @@ def _estimate(row: TableStatus) -> Estimate:
 
 def _bytes(table: str, jobs: int) -> float:
     if table == "Frame":
-        return sum(_frame_bytes(scan) for scan in (StaticScan - Frame).keys())
+        return sum(_frame_bytes(scan) for scan in (StaticScan - Frame).to_dicts())
     if table == "InputResponse":
-        waiting = (StaticScan - InputResponse).keys()
+        waiting = (StaticScan - InputResponse).to_dicts()
         return sum(len(Trial & s) * len(Scan.Unit & s) * FLOAT for s in waiting)
     if table == "TrainedModel":
         return jobs * BYTES_PER_MODEL

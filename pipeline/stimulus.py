@@ -44,9 +44,7 @@ def make_stimulus_set(plan: dict[str, Any]) -> dict[str, str]:
         names = register_images(images, ["mei"] * len(images))
         StimulusSet.insert1(key | training_set)
         StimulusSet.Item.insert(
-            key
-            | mei
-            | {"image_class": image_class, "image_id": image_id, "stimulus_kind": "mei"}
+            key | mei | {"image_class": image_class, "image_id": image_id, "stimulus_kind": "mei"}
             for mei, (image_class, image_id) in zip(keys, names, strict=True)
         )
     return key

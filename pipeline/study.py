@@ -19,11 +19,12 @@ from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, Selectio
 from schemas.model import ModelComparison, ModelConfig, SeedSet, TrainConfig, TrainingPlan
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
-from science.dataset import DataParams, Params, PreprocessingParams, SplitParams
+from science.dataset import DataParams, PreprocessingParams, SplitParams
 from science.masks import TightMaskParams
 from science.mei import MEIParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
+from science.params import Params
 from science.reliability import OracleParams, SelectionParams
 
 
@@ -60,7 +61,7 @@ class Study(Params):
     @model_validator(mode="after")
     def _distinct_models(self) -> "Study":
         configs = [m.config for m in self.models.values()]
-        if len(set(c.model_dump_json() for c in configs)) < len(configs):
+        if len({c.model_dump_json() for c in configs}) < len(configs):
             raise ValueError("two models of the study have the same architecture")
         return self
 
@@ -123,9 +124,7 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     OraclePlan.insert1(training_set | oracle, skip_duplicates=True)
     plans = _register_models(study, training_set)
     selection = training_set | SelectionRule.register(study.selection)
-    SelectionPlan.insert1(
-        selection | oracle | {"comparison_hash": None}, skip_duplicates=True
-    )
+    SelectionPlan.insert1(selection | oracle | {"comparison_hash": None}, skip_duplicates=True)
     method, mask = MEIMethod.register(study.mei), MaskMethod.register(study.mask)
     for name, plan in plans.items():
         if study.models[name].meis:
@@ -163,7 +162,10 @@ def _register_models(study: Study, training_set: dict[str, str]) -> dict[str, di
     with ModelComparison.connection.transaction:
         ModelComparison.insert1(comparison, skip_duplicates=True)
         ModelComparison.Candidate.insert(
-            (comparison | plan | {"candidate_role": study.models[n].role} for n, plan in plans.items()),
+            (
+                comparison | plan | {"candidate_role": study.models[n].role}
+                for n, plan in plans.items()
+            ),
             skip_duplicates=True,
         )
     return plans

@@ -82,8 +82,13 @@ def supervise(n_workers: int, n_threads: int) -> int:
         If a worker ended in another way than by finding nothing more to do.
     """
     processes = start_workers(n_workers, n_threads)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("jobs"),
-               TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("jobs"),
+        TimeElapsedColumn(),
+    )
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("starting", total=None)
@@ -125,8 +130,7 @@ def start_workers(n_workers: int, n_threads: int) -> Sequence[subprocess.Popen]:
 
     The thread count is set in their environment, before any library makes its threads.
     """
-    environment = os.environ | {
-        name: str(n_threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    }
+    libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(libraries, str(n_threads))
     command = [sys.executable, "-m", "pipeline.cli", "work", "--threads", str(n_threads), "--quiet"]
     return [subprocess.Popen(command, env=environment) for _ in range(n_workers)]

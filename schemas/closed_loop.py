@@ -7,8 +7,8 @@ import numpy as np
 
 from schemas.configuration import Configuration, configuration_hash
 from schemas.dataset import InputResponse, StaticScan, TargetDataset
-from schemas.recording import Scan, Stack, StackRegistration, Trial
 from schemas.recording import Condition as ShownCondition
+from schemas.recording import Scan, Stack, StackRegistration, Trial
 from schemas.rows import nullable
 from schemas.stimulus import StimulusKind, StimulusSet
 from science.closed_loop import (
@@ -73,8 +73,12 @@ class ConfusionPlan(dj.Manual):
 
 def _unregistered_sources() -> dj.expression.QueryExpression:
     """Return closed-loop recordings and stacks that a source recording is not registered to."""
-    sources = ClosedLoopScan.proj("stimulus_set_hash") * StimulusSet * TargetDataset.Member.proj(
-        source_animal_id="animal_id", source_session="session", source_scan_idx="scan_idx"
+    sources = (
+        ClosedLoopScan.proj("stimulus_set_hash")
+        * StimulusSet
+        * TargetDataset.Member.proj(
+            source_animal_id="animal_id", source_session="session", source_scan_idx="scan_idx"
+        )
     )
     registered = StackRegistration.proj(
         source_animal_id="animal_id", source_session="session", source_scan_idx="scan_idx"
@@ -225,10 +229,8 @@ class ConfusionMatrix(dj.Computed):
         response_key = {a: scan[a] for a in InputResponse.primary_key}
         items = StimulusSet.Item & (ClosedLoopScan & key).proj("stimulus_set_hash").fetch1()
         items &= {"stimulus_kind": key["stimulus_kind"]}
-        targets = items.proj("unit_index", "training_set_hash")
-        matches = (
-            BestProximityCellMatch.Unit & key & dj.U("training_set_hash", "unit_index").aggr(targets)
-        ).to_dicts(order_by="unit_index")
+        targets = dj.U("training_set_hash", "unit_index") & items
+        matches = (BestProximityCellMatch.Unit & key & targets).to_dicts(order_by="unit_index")
         if not matches:
             raise ValueError(f"none of the cells of {key} that images were made for is matched")
         matrix_index = {m["unit_index"]: i for i, m in enumerate(matches)}
@@ -288,7 +290,7 @@ class DiagonalTest(dj.Computed):
     # Permutation test: do images drive the cells they were made for more than others?
     -> ConfusionMatrix
     ---
-    permutation_statistic = null : float64  # mean diagonal - mean off-diagonal, rows / their maximum
+    permutation_statistic = null : float64  # mean diagonal - mean of the rest, rows / maximum
     permutation_p = null : float64          # two-sided; null: fewer than two usable cells
     n_tested : int32
     n_dropped : int32                       # not shown, or constant

@@ -60,9 +60,7 @@ STEPS: tuple[Step, ...] = (
         lambda: (dataset.TrainingSet & "training_family = 'image'").proj(),
         (dataset.InputResponse, dataset.ConditionTier),
     ),
-    Step(
-        reliability.Oracle, lambda: reliability.OraclePlan.proj(), (dataset.TargetDataset,)
-    ),
+    Step(reliability.Oracle, lambda: reliability.OraclePlan.proj(), (dataset.TargetDataset,)),
     Step(
         reliability.OracleRankedUnit,
         lambda: reliability.OraclePlan.proj(),
@@ -70,27 +68,22 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         model.TrainedModel,
-        lambda: dj.U(*model.TrainedModel.primary_key)
-        & (model.TrainingPlan * model.SeedSet.Member),
+        lambda: dj.U(*model.TrainedModel.primary_key) & (model.TrainingPlan * model.SeedSet.Member),
         (dataset.TargetDataset,),
     ),
     Step(model.Ensemble, lambda: model.TrainingPlan.proj(), (model.TrainedModel,)),
     Step(model.ModelGroup, lambda: model.ModelComparison.proj(), (model.Ensemble,)),
-    Step(
-        mei.UnitSelection, lambda: mei.SelectionPlan.proj(), (reliability.OracleRankedUnit,)
-    ),
+    Step(mei.UnitSelection, lambda: mei.SelectionPlan.proj(), (reliability.OracleRankedUnit,)),
     Step(mei.MEI, lambda: mei.TargetModel.proj(), (model.Ensemble, mei.UnitSelection)),
     Step(mei.TightMEIMask, lambda: mei.MaskPlan.proj(), (mei.MEI,)),
     Step(
         closed_loop.ProximityCellMatch,
-        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash")
-        & closed_loop.ConfusionPlan,
+        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash") & closed_loop.ConfusionPlan,
         (dataset.TargetDataset,),
     ),
     Step(
         closed_loop.BestProximityCellMatch,
-        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash")
-        & closed_loop.ConfusionPlan,
+        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash") & closed_loop.ConfusionPlan,
         (closed_loop.ProximityCellMatch,),
     ),
     Step(

@@ -298,9 +298,7 @@ class TightMEIMask(dj.Computed):
             return [], None
         loaded = load_ensemble(key, weights)
         respond = OwnUnits(loaded.network, [column[unit] for unit in alive.tolist()])
-        masks = tight_mask(
-            respond, np.stack(images), loaded.image_mean, loaded.image_std, params
-        )
+        masks = tight_mask(respond, np.stack(images), loaded.image_mean, loaded.image_std, params)
         return alive.tolist(), masks
 
     def make_insert(

@@ -335,7 +335,8 @@ class Ensemble(dj.Computed):
     ) -> tuple[Any, ...]:
         if digest is None:
             return members, {}
-        return members, unit_scores(_load_weights(tuple(weights)).network, load_dataset(key, digest))
+        network = _load_weights(tuple(weights)).network
+        return members, unit_scores(network, load_dataset(key, digest))
 
     def make_insert(
         self,
@@ -400,7 +401,7 @@ def _load_weights(weights_sha256: tuple[str, ...]) -> LoadedEnsemble:
         trained = TrainedModel & {"weights_sha256": sha}
         data = trained.to_arrays("weights", order_by="KEY")[0].read()
         if hashlib.sha256(data).hexdigest() != sha:
-            raise ValueError(f"the weights of {trained.keys()[0]} in the store are not those of its row")
+            raise ValueError(f"the stored weights of {trained.keys()[0]} are not those of its row")
         network, statistics = unpack(data)
         networks.append(network)
     return LoadedEnsemble(

@@ -13,19 +13,21 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
+from science.params import Params
+
 Scaling = Literal["raw", "normalized", "zscored"]
 
 PERMUTATION_CHUNK = 1000
 
 
-class MatchParams(BaseModel):
+class MatchParams(Params):
     """How cells of one scan are matched to cells of another.
 
     Attributes
@@ -36,8 +38,6 @@ class MatchParams(BaseModel):
     one_to_one : bool
         Give each target cell to at most one source cell.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_distance: float | None = Field(10.0, gt=0)
     one_to_one: bool = True

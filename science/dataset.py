@@ -7,16 +7,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from skimage.transform import resize
 
+from science.params import Params
+
 TIERS = ("train", "validation", "test")
-
-
-class Params(BaseModel):
-    """Base of all validated, immutable parameter sets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PreprocessingParams(Params):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.ndimage import binary_erosion, gaussian_filter
 from skimage.morphology import convex_hull_image
 from torch import Tensor
 
 from science.mei import check_images
+from science.params import Params
 
 BlockResponder = Callable[[Tensor, Tensor], Tensor]
 """Maps z-scored images (k, 1, h, w) and the positions (k,) of their units in the block, int64,
@@ -21,7 +22,7 @@ MAX_EROSIONS = 100
 SQUARE = np.ones((1, 3, 3), dtype=bool)  # erodes each mask of a stack, never across masks
 
 
-class TightMaskParams(BaseModel):
+class TightMaskParams(Params):
     """Parameters of the tight mask; the defaults are row 2 of microns_vei 9.5, the one used.
 
     Attributes
@@ -33,8 +34,6 @@ class TightMaskParams(BaseModel):
     target_reduction_ratio : float
         Shrink until the response is at most this fraction of the first masked response, in (0, 1).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     stdev_size_thr: float = Field(1.0, ge=0)
     filter_sigma: float = Field(2.0, ge=0)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from science.params import Params
 
 Responder = Callable[[Tensor], Tensor]
 """Maps z-scored images (m, 1, h, w) to the response (m,) of each image's *own* unit.
@@ -27,7 +29,7 @@ BLUR_TRUNCATION = 4.0  # kernel half-width in standard deviations
 CURVE_POINTS = 100
 
 
-class MEIParams(BaseModel):
+class MEIParams(Params):
     """Parameters of the ascent; the defaults are the row of microns_vei 9.3 used everywhere.
 
     Attributes
@@ -49,8 +51,6 @@ class MEIParams(BaseModel):
     norm : float or None
         Largest pixel standard deviation of the image, grey levels; None: no contrast constraint.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     iter_n: int = Field(1000, ge=1)
     start_sigma: float = Field(1.5, ge=0)

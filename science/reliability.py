@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from science.dataset import Params
 from science.metrics import cc_max, correlation, fev, reliable, signal_power
+from science.params import Params
 
 
 class OracleParams(Params):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -20,6 +21,12 @@ os.environ["DJ_IGNORE_CONFIG_FILE"] = "true"
 os.environ["INCEPTIONLOOP_HOME"] = "/nonexistent/inceptionloop-tests"
 
 torch.set_num_threads(1)
+
+# The same examples on every run, and no failure because the machine is busy.
+settings.register_profile(
+    "tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 # Imports DataJoint without its warnings, which pytest would turn into errors.
 from pipeline.connection import connect  # noqa: E402

@@ -1,6 +1,6 @@
 """The virtual experiment from a bare project to the report, judged by its ground truth.
 
-The bars were set before any result was seen (issue "The spine"). The miniature, part of `make test`,
+The bars were set before any result was seen (issue "The spine"). The miniature, in `make test`,
 has to pass the same ones with fewer units and images; the whole demo runs in `make test-all`.
 """
 

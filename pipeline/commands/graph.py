@@ -34,7 +34,7 @@ def init() -> None:
 def register_study(
     study: Annotated[Path, typer.Argument(help="TOML file of parameters.")],
     scan: Annotated[
-        list[str], typer.Option(help="Recording animal-session-scan; several are modelled together.")
+        list[str], typer.Option(help="animal-session-scan; several are modelled together.")
     ],
 ) -> None:
     """Ask for a study of one or more recordings.

@@ -17,7 +17,7 @@ Animal = Annotated[int, typer.Option("--animal", help="Number of the animal.")]
 Session = Annotated[int, typer.Option("--session", help="Number of the session.")]
 ScanIdx = Annotated[int, typer.Option("--scan", help="Number of the scan in the session.")]
 StudyFile = Annotated[
-    Path | None, typer.Option("--study", help="TOML file: also ask for this study of the recording.")
+    Path | None, typer.Option("--study", help="TOML file: ask for this study, too.")
 ]
 
 
@@ -31,7 +31,7 @@ def _finish(key: dict[str, int], new: bool, study: Path | None) -> None:
 
 @app.command("arrays")
 def arrays(
-    file: Annotated[Path, typer.Argument(help="An .npz file; the README describes the format.")],
+    file: Annotated[Path, typer.Argument(help="An .npz file, see the README.")],
     animal: Animal,
     session: Session = 1,
     scan: ScanIdx = 1,
@@ -51,7 +51,9 @@ def virtual(
     animal: Animal = 1,
     session: Session = 1,
     scan: ScanIdx = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the animal, its images and its noise.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the animal, its images and its noise.")
+    ] = 1,
     n_simple: Annotated[int, typer.Option(help="Simple cells.")] = 32,
     n_complex: Annotated[int, typer.Option(help="Complex cells.")] = 32,
     n_undriven: Annotated[int, typer.Option(help="Cells that do not see.")] = 8,
@@ -66,9 +68,7 @@ def virtual(
     """
     with database():
         key = {"animal_id": animal, "session": session, "scan_idx": scan}
-        params = VirtualAnimalParams(
-            n_simple=n_simple, n_complex=n_complex, n_undriven=n_undriven
-        )
+        params = VirtualAnimalParams(n_simple=n_simple, n_complex=n_complex, n_undriven=n_undriven)
         design = SessionDesign(n_train=n_train, n_validation=0, n_test=n_test, repeats=repeats)
         _finish(key, ingest_first_day(key, params, design, seed), study)
 
@@ -90,7 +90,5 @@ def virtual_day(
     with database():
         key = {"animal_id": animal, "session": session, "scan_idx": scan}
         source = {"animal_id": animal, "session": source_session, "scan_idx": 1}
-        new = ingest_stimulus_day(
-            key, source, {"stimulus_set_hash": stimulus_set}, repeats, day
-        )
+        new = ingest_stimulus_day(key, source, {"stimulus_set_hash": stimulus_set}, repeats, day)
         _finish(key, new, None)

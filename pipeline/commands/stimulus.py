@@ -49,9 +49,8 @@ def shown(
         key = {"animal_id": animal, "session": session, "scan_idx": scan}
         if not Scan & key:
             raise BadRecording(f"there is no recording {key}: ingest it first")
-        close_loop(
-            admit_like_source(key, stimulus), stimulus, MatchParams(max_distance=max_distance), day=day
-        )
+        match = MatchParams(max_distance=max_distance)
+        close_loop(admit_like_source(key, stimulus), stimulus, match, day=day)
         say("registered: `inceptionloop work` computes the matches and confusion matrices")
 
 

@@ -301,9 +301,7 @@ def _insert_units(key: dict[str, int], arrays: ScanArrays) -> None:
     recording.Scan.Unit.insert(u | p for u, p in zip(units, positions, strict=True))
     if arrays.area is not None:
         names = arrays.area.tolist()
-        recording.UnitArea.insert(
-            u | {"brain_area": n} for u, n in zip(units, names, strict=True)
-        )
+        recording.UnitArea.insert(u | {"brain_area": n} for u, n in zip(units, names, strict=True))
     if arrays.layer is not None:
         names = arrays.layer.tolist()
         recording.UnitLayer.insert(u | {"layer": n} for u, n in zip(units, names, strict=True))

@@ -73,9 +73,7 @@ def ingest_stimulus_day(
     if len(images) == 0:
         raise BadRecording(f"the stimulus set {stimulus} has no images")
     presentation = shuffled_presentation(np.full(len(images), repeats), animal.seed + day)
-    return _ingest(
-        key, animal, day, np.stack(images), np.asarray(classes, str), presentation
-    )
+    return _ingest(key, animal, day, np.stack(images), np.asarray(classes, str), presentation)
 
 
 def load_animal(scan: dict[str, Any]) -> tuple[Animal, Session]:

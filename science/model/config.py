@@ -6,19 +6,15 @@ registries of :mod:`science.model.network`. All classes are frozen and refuse un
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from science.params import Params
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Config(BaseModel):
-    """Base of all configurations: immutable, hashable, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StackedCoreConfig(Config):
+class StackedCoreConfig(Params):
     """Stacked convolutional core shared by all recordings (microns_vei 7.1).
 
     Attributes
@@ -64,7 +60,7 @@ class StackedCoreConfig(Config):
         return self
 
 
-class PyramidReadoutConfig(Config):
+class PyramidReadoutConfig(Params):
     """Readout at one place of a Laplace pyramid per unit (microns_vei 7.2).
 
     Attributes
@@ -96,7 +92,7 @@ ShifterConfig = None
 ModulatorConfig = None
 
 
-class ImageModelConfig(Config):
+class ImageModelConfig(Params):
     """Architecture of a static image network: core, readout, shifter, modulator."""
 
     core: CoreConfig = StackedCoreConfig()
@@ -105,7 +101,7 @@ class ImageModelConfig(Config):
     modulator: ModulatorConfig = None
 
 
-class TrainConfig(Config):
+class TrainConfig(Params):
     """Parameters of the training loop (microns_vei 8.2 and 8.3).
 
     Attributes

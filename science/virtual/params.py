@@ -2,17 +2,17 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from science.params import Params
 
 
-class VirtualAnimalParams(BaseModel):
+class VirtualAnimalParams(Params):
     """What a virtual mouse is; together with a seed it determines every cell.
 
     The defaults suit 24 x 40 images. Lengths of receptive fields are in pixels, cortical ones in
     micrometres.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     height: int = Field(24, ge=16, le=256, description="image height, pixels")
     width: int = Field(40, ge=16, le=256, description="image width, pixels")
@@ -76,10 +76,8 @@ class VirtualAnimalParams(BaseModel):
         return self.n_driven + self.n_undriven
 
 
-class SessionDesign(BaseModel):
+class SessionDesign(Params):
     """How many images a first recording shows, and how often."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_train: int = Field(1000, ge=1, description="images shown once, to fit models")
     n_validation: int = Field(100, ge=0, description="images shown once, to stop and choose")
