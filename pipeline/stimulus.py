@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.ingest.scan import register_images
+from pipeline.ingest.images import register_images
 from schemas.closed_loop import ClosedLoopScan, ConfusionPlan, MatchMethod
 from schemas.configuration import configuration_hash
 from schemas.dataset import TargetDataset

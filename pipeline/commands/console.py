@@ -12,7 +12,7 @@ from rich.markup import escape
 from pipeline.connection import DatabaseUnavailable
 from pipeline.database import NotInitialised, open_database
 from pipeline.deletion import BadSelection
-from pipeline.ingest.scan import BadRecording
+from pipeline.ingest.rows import BadRecording
 from pipeline.server import ServerError
 from pipeline.settings import Settings
 from pipeline.stimulus import NothingToShow

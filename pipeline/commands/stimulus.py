@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.console import database, say
-from pipeline.ingest.scan import BadRecording
+from pipeline.ingest.rows import BadRecording
 from pipeline.stimulus import close_loop, make_stimulus_set
 from schemas.dataset import StaticScan, TargetDataset
 from schemas.recording import Scan

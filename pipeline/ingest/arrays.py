@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.scan import BadRecording, ScanArrays, Source, insert_scan
+from pipeline.ingest.rows import BadRecording
+from pipeline.ingest.scan import ScanArrays, Source, insert_scan
 
 READER_VERSION = "1"
 REQUIRED = ("images", "image_index", "responses")

@@ -4,21 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import datajoint as dj
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from pipeline.ingest.images import register_images
+from pipeline.ingest.rows import BadRecording, insert_in_chunks
 from schemas import recording
 from schemas.configuration import configuration_hash
-from science.dataset import pixel_digest
 
-CHUNK = 2_000
 INT32_MAX = 2**31 - 1
-
-
-class BadRecording(ValueError):
-    """A recording that cannot be ingested; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +263,7 @@ def _insert_everything(
         key | {"trial_idx": trial, "condition_hash": conditions[image]}
         for trial, image in enumerate(arrays.image_index.tolist())
     )
-    _insert(recording.Trial, trials, len(arrays.image_index), "trials")
+    insert_in_chunks(recording.Trial, trials, len(arrays.image_index), "trials")
     responses = arrays.responses.astype(np.float32)
     recording.Activity.insert1(key | dict(activity_kind="trial_response", activity=responses))
     if arrays.behavior is not None:
@@ -278,18 +272,6 @@ def _insert_everything(
         recording.Behavior.insert1(key | dict(behavior_names=names, behavior=behavior))
     if virtual is not None:
         recording.VirtualAnimal.insert1(key | virtual)
-
-
-def _insert(table: type[dj.Table], rows: Iterator[dict], total: int, what: str) -> None:
-    with tqdm(total=total, desc=what, unit="row", leave=False, disable=total < CHUNK) as progress:
-        chunk = []
-        for row in rows:
-            chunk.append(row)
-            if len(chunk) == CHUNK:
-                table.insert(chunk)
-                progress.update(CHUNK)
-                chunk = []
-        table.insert(chunk)
 
 
 def _insert_units(key: dict[str, int], arrays: ScanArrays) -> None:
@@ -331,46 +313,3 @@ def _insert_images(arrays: ScanArrays) -> list[str]:
     distinct = {c["condition_hash"]: c for c in conditions}
     recording.Condition.insert(distinct.values(), skip_duplicates=True)
     return [c["condition_hash"] for c in conditions]
-
-
-def register_images(
-    images: NDArray[np.uint8], classes: list[str], ids: NDArray[np.integer] | None = None
-) -> list[tuple[str, int]]:
-    """Insert the images that are not there yet, and return class and number of each.
-
-    Without `ids` an image keeps the number under which its pixels are known in its class.
-
-    Raises
-    ------
-    BadRecording
-        If a given number belongs to an image with other pixels.
-    """
-    digests = [pixel_digest(image) for image in images]
-    by_name: dict[tuple[str, int], str] = {}
-    for name in sorted(set(classes)):
-        rows = (recording.Image & {"image_class": name}).proj("image_sha256").to_dicts()
-        by_name |= {(name, r["image_id"]): r["image_sha256"] for r in rows}
-    by_pixels = {(name, sha): number for (name, number), sha in reversed(by_name.items())}
-    following = {n: 1 + max((i for c, i in by_name if c == n), default=0) for n in set(classes)}
-    new, names = [], []
-    for position, (image, name, sha) in enumerate(zip(images, classes, digests, strict=True)):
-        number = int(ids[position]) if ids is not None else by_pixels.get((name, sha))
-        if number is None:
-            number = following[name]
-            following[name] += 1
-        if by_name.setdefault((name, number), sha) != sha:
-            raise BadRecording(
-                f"image {number} of class '{name}' is already there with other pixels: "
-                "two images cannot share an image_id"
-            )
-        if (name, sha) not in by_pixels or ids is not None:
-            new.append(dict(image_class=name, image_id=number, image_sha256=sha, image=image))
-        by_pixels.setdefault((name, sha), number)
-        names.append((name, number))
-    _insert_new_images(new)
-    return names
-
-
-def _insert_new_images(rows: list[dict[str, Any]]) -> None:
-    for start in range(0, len(rows), CHUNK):
-        recording.Image.insert(rows[start : start + CHUNK], skip_duplicates=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.scan import BadRecording, ScanArrays, Source, insert_scan
+from pipeline.ingest.rows import BadRecording
+from pipeline.ingest.scan import ScanArrays, Source, insert_scan
 from schemas import recording
 from schemas.configuration import configuration_hash
 from schemas.recording import Scan, VirtualAnimal

@@ -71,7 +71,7 @@ def mean_responses(responses: Mapping[str, ArrayLike]) -> Figure:
     for colour, (name, values) in zip(_cycle(responses), responses.items(), strict=True):
         histogram(ax, values, bins, color=colour, alpha=0.6, label=name)
     label(ax, "mean response per trial", "units")
-    legend(ax)
+    legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     return figure
 
 
@@ -127,6 +127,8 @@ def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
             right.plot(curve.epochs, curve.loss, color=colour, lw=1.6)
         label(left, "epoch", "validation correlation", name)
         label(right, "epoch", "training loss")
+        for ax in (left, right):
+            ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         legend(left, loc="lower right")
     return figure
 
@@ -208,7 +210,7 @@ def match_distances(distance: NDArray[np.floating], right: Sequence[bool | None]
     if wrong.any():
         histogram(ax, distance[wrong], bins, color=SECOND, label="wrong")
     label(ax, "distance to the matched cell (µm)", "cells")
-    legend(ax)
+    legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
 
 

@@ -188,6 +188,7 @@ def number(value: float | None, digits: int = 2) -> str:
         return UNKNOWN
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
+    value = round(value, digits) + 0.0  # no minus zero
     return f"{value:.{digits}f}".replace("-", "\u2212")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from miniature import ANIMAL, DAY_1, DAY_2, DESIGN, REPEATS, SEED, arrays, insert_arrays, row_counts
 
-from pipeline.ingest.scan import BadRecording
+from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.virtual import _animal, ingest_first_day, ingest_stimulus_day, load_animal
 from schemas.recording import (
     Activity,

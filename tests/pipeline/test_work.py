@@ -1,4 +1,4 @@
-"""Workers as processes of their own: two at once, killed ones, and ones that may not create.
+"""Workers as processes of their own: killed ones, two at once, and one that may not create.
 
 They work under a prefix of their own, so that no other test's plans are in their way; this process
 looks at them with plain SQL.
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import datajoint as dj
 import pytest
@@ -18,11 +18,13 @@ from miniature import STUDY
 
 from pipeline import heartbeat
 from pipeline.settings import Settings
+from schemas.dataset import Frame
 from schemas.graph import STEPS
+from schemas.model import TrainedModel
 from schemas.operations import Worker
 
 PREFIX = "crew_"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4)
 N_BLOCKS = 3
 
 
@@ -37,28 +39,8 @@ def toml(value):
     return repr(value)
 
 
-def study_file(folder, **changes):
-    """Write the study of the miniature, with some of its parts replaced."""
-    path = folder / "study.toml"
-    path.write_text("\n".join(f"{k} = {toml(v)}" for k, v in (STUDY | changes).items()))
-    return path
-
-
 def environment(**more):
     return os.environ | {"INCEPTIONLOOP_PREFIX": PREFIX, "OMP_NUM_THREADS": "1"} | more
-
-
-def command(*arguments, **more):
-    """Run a command of the project to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def worker(**more):
@@ -91,6 +73,13 @@ def jobs(table):
     return dict(query(f"SELECT status, COUNT(*) FROM {schema}.`{name}` GROUP BY status"))
 
 
+def reserved_by(table):
+    """Return the processes that have reserved a job of a table."""
+    schema, name = sql_name(table).partition(".")[0], table().jobs.table_name
+    rows = query(f"SELECT pid FROM {schema}.`{name}` WHERE status = 'reserved'")
+    return [pid for (pid,) in rows]
+
+
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
@@ -98,18 +87,29 @@ def wait_until(condition, seconds=60):
         time.sleep(0.05)
 
 
+SETUP = """
+import sys
+from pipeline.cli import app
+app(["init"], standalone_mode=False)
+app(["ingest", "virtual", *sys.argv[1:]], standalone_mode=False)
+"""
+RECORDING = "--n-simple 4 --n-complex 4 --n-undriven 2 --n-train 150 --n-test 12 --repeats 5"
+
+
 @pytest.fixture(scope="module")
 def plan(tables, tmp_path_factory):
-    """A recording and its study: three seeds, three blocks of MEIs."""
-    study = study_file(
-        tmp_path_factory.mktemp("study"),
-        models={"cnn": STUDY["models"]["cnn"] | {"seeds": SEEDS}},
-        selection={"only_reliable": False, "max_units": 6, "block_size": 6 // N_BLOCKS},
-    )
-    command("init")
-    virtual = "--n-simple 4 --n-complex 4 --n-undriven 2 --n-train 150 --n-test 12 --repeats 5"
-    command("ingest", "virtual", *virtual.split(), "--study", study)
-    yield study
+    """A recording and its study, as commands make them: three seeds, three blocks of MEIs."""
+    file = tmp_path_factory.mktemp("study") / "study.toml"
+    study = STUDY | {
+        # slow enough to be killed in
+        "training": {"max_epoch": 15, "patience": 15, "schedule": (0.001,)},
+        "models": {"cnn": STUDY["models"]["cnn"] | {"seeds": SEEDS}},
+        "selection": {"only_reliable": False, "max_units": 6, "block_size": 6 // N_BLOCKS},
+    }
+    file.write_text("\n".join(f"{name} = {toml(value)}" for name, value in study.items()))
+    arguments = [sys.executable, "-c", SETUP, *RECORDING.split(), "--study", str(file)]
+    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
+    yield
     query("SET foreign_key_checks = 0")
     for (name,) in query(f"SHOW DATABASES LIKE '{PREFIX}%%'"):
         query(f"DROP DATABASE `{name}`")
@@ -135,18 +135,75 @@ def servant(tables) -> Iterator[dict[str, str]]:
     dj.conn().query(f"DROP USER {who}")
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """What a worker left behind that got a signal while a network trained."""
+
+    pid: int
+    returncode: int
+    jobs: dict[str, int]
+    signed_on: list[int]
+
+
+def stopped_while_training(signal_number):
+    victim = worker()
+    try:
+        wait_until(lambda: victim.pid in reserved_by(TrainedModel))
+        victim.send_signal(signal_number)
+        victim.communicate(timeout=60)
+    finally:
+        victim.kill()
+    return Stopped(victim.pid, victim.returncode, jobs(TrainedModel), signed_on())
+
+
+def signed_on():
+    return [pid for (pid,) in query(f"SELECT worker_pid FROM `{PREFIX}operations`.`worker`")]
+
+
 @pytest.fixture(scope="module")
-def after_two_workers(plan, servant):
-    """Two workers, started together, have ended; one of them has the least rights."""
+def killed(plan):
+    """The first worker is killed while it trains, and a minute passes."""
+    observed = stopped_while_training(signal.SIGKILL)
+    query(
+        f"UPDATE `{PREFIX}operations`.`worker` SET heartbeat = CURRENT_TIMESTAMP "
+        f"- INTERVAL {heartbeat.DEAD_AFTER_SECONDS + 1} SECOND"
+    )
+    return observed
+
+
+@pytest.fixture(scope="module")
+def terminated(killed):
+    """The second is asked to stop while it trains."""
+    return stopped_while_training(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def finished(terminated, servant):
+    """Two more, started together, do what is left; one of them has the least rights."""
     together = [worker(), worker(**servant)]
-    output = [process.communicate(timeout=120)[0] for process in together]
+    output = [process.communicate(timeout=300)[0] for process in together]
     assert [process.returncode for process in together] == [0, 0], "\n".join(output)
     return output
 
 
-def test_two_workers_make_everything_once(after_two_workers):
+def test_a_killed_worker_leaves_its_job_reserved(killed):
+    assert killed.returncode == -signal.SIGKILL
+    assert killed.jobs["reserved"] == 1
+    assert "error" not in killed.jobs
+    assert killed.signed_on == [killed.pid]
+
+
+def test_a_worker_that_is_asked_to_stop_signs_off(killed, terminated):
+    assert terminated.returncode != 0
+    # of the two, only the dead one did not
+    assert terminated.signed_on == [killed.pid]
+    # the job of the dead one was given back: nothing is reserved by it
+    assert "reserved" not in terminated.jobs
+
+
+def test_two_workers_make_everything_once_also_what_others_left(finished):
     made = {step.table.__name__: n_rows(step.table) for step in STEPS}
-    assert made == {
+    assert {name: n for name, n in made.items() if n} == {
         "Frame": 1,
         "InputResponse": 1,
         "ConditionTier": 1,
@@ -159,10 +216,6 @@ def test_two_workers_make_everything_once(after_two_workers):
         "UnitSelection": 1,
         "MEI": N_BLOCKS,
         "TightMEIMask": N_BLOCKS,
-        "ProximityCellMatch": 0,
-        "BestProximityCellMatch": 0,
-        "ConfusionMatrix": 0,
-        "DiagonalTest": 0,
     }
     # one job each, ended well; none failed, none left reserved or pending
     for step in STEPS:
@@ -170,74 +223,11 @@ def test_two_workers_make_everything_once(after_two_workers):
         assert jobs(step.table) == ({"success": n} if n else {}), step.table.__name__
 
 
-def test_both_workers_worked_and_signed_off(after_two_workers):
-    for output in after_two_workers:
+def test_both_workers_worked_and_signed_off(killed, finished):
+    for output in finished:
         assert " done" in output
         assert "Traceback" not in output
-    assert query(f"SELECT * FROM `{PREFIX}operations`.`worker`") == ()
-
-
-def test_a_worker_without_work_ends(after_two_workers):
-    started = time.monotonic()
-    assert "failed" not in command("work", "--threads", "1", "--quiet")
-    assert time.monotonic() - started < 30
-
-
-@contextmanager
-def killed_while_training(signal_number):
-    """A worker that got a signal while a network trained; yields its process id."""
-    from schemas.model import TrainedModel
-
-    victim = worker()
-    try:
-        wait_until(lambda: jobs(TrainedModel).get("reserved"))
-        victim.send_signal(signal_number)
-        victim.communicate(timeout=30)
-    finally:
-        victim.kill()
-    assert victim.returncode != 0
-    yield victim.pid
-
-
-def slow(tmp_path, seed):
-    """Register a training of a few seconds."""
-    study = study_file(
-        tmp_path,
-        training={"max_epoch": 40, "patience": 40, "schedule": (0.001,)},
-        models={"cnn": STUDY["models"]["cnn"] | {"seeds": (seed,), "meis": False}},
-    )
-    command("register", study, "--scan", "1-1-1")
-
-
-def test_the_job_of_a_killed_worker_is_done_by_another(after_two_workers, tmp_path):
-    from schemas.model import Ensemble, TrainedModel
-
-    slow(tmp_path, seed=11)
-    with killed_while_training(signal.SIGKILL) as pid:
-        assert jobs(TrainedModel)["reserved"] == 1
-        ((dead,),) = query(f"SELECT worker_pid FROM `{PREFIX}operations`.`worker`")
-        assert dead == pid
-        # an hour passes: the heartbeat is as old as that
-        query(
-            f"UPDATE `{PREFIX}operations`.`worker` "
-            "SET heartbeat = CURRENT_TIMESTAMP - INTERVAL 1 HOUR"
-        )
-        command("work", "--threads", "1", "--quiet")
-    assert jobs(TrainedModel) == {"success": len(SEEDS) + 1}
-    assert jobs(Ensemble) == {"success": 2}
-    assert n_rows(TrainedModel) == len(SEEDS) + 1
-
-
-def test_a_worker_that_is_asked_to_stop_gives_its_job_back(after_two_workers, tmp_path):
-    from schemas.model import TrainedModel
-
-    before = n_rows(TrainedModel)
-    slow(tmp_path, seed=12)
-    with killed_while_training(signal.SIGTERM):
-        assert query(f"SELECT * FROM `{PREFIX}operations`.`worker` WHERE heartbeat > now()") == ()
-        command("work", "--threads", "1", "--quiet")
-    assert jobs(TrainedModel) == {"success": before + 1}
-    assert n_rows(TrainedModel) == before + 1
+    assert signed_on() == [killed.pid]
 
 
 # --- whose job it is, in this process
@@ -246,12 +236,12 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(after_two_workers, tm
 @pytest.fixture
 def reserved_job(populated):
     """A job of `Frame` that is reserved by this process, as far as its row says."""
-    from schemas.dataset import Frame
-
     queue = Frame().jobs
     key = {"animal_id": 4711, "session": 1, "scan_idx": 1, "preprocessing_hash": "0" * 16}
     queue.insert1(
-        key | {"status": "reserved", "host": heartbeat._me()["worker_host"], "pid": os.getpid()}
+        key
+        | {"priority": 5}
+        | {"status": "reserved", "host": heartbeat._me()["worker_host"], "pid": os.getpid()}
     )
     yield queue & key
     (queue & key).delete_quick()

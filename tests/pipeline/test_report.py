@@ -1,0 +1,394 @@
+"""The report without a database: figures of small arrays, the page of plain data, its files."""
+
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import pipeline.report as report
+from pipeline.report import figures
+from pipeline.report.gallery import Tile, cosines, mei_gallery, portrait, true_responses
+from pipeline.report.page import (
+    Block,
+    LoopView,
+    ModelsView,
+    ModelView,
+    OracleView,
+    Page,
+    Picture,
+    Provenance,
+    Recorded,
+    RunView,
+    ScanView,
+    Step,
+    flat,
+    number,
+    percent,
+    render,
+)
+from pipeline.report.style import FAINT
+from pipeline.truth import MEISummary
+
+WHEN = datetime(2026, 5, 4, 3, 2, tzinfo=UTC)
+PICTURE = Picture("figures/x-0123456789.png", "a figure", 400)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def written(figure):
+    """Draw a figure as the report does; a warning would fail the test."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    assert file.getvalue().startswith(b"\x89PNG")
+    return figure
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_rows_of_the_confusion_figure_are_divided_by_their_maximum(rng):
+    mean = rng.uniform(0.5, 9, (5, 5))
+    mean[1] = 0  # never answered
+    mean[2] = np.nan
+    mean[:, 3] = np.nan  # never shown
+    shown = np.asarray(
+        written(figures.confusion(mean)).axes[0].images[0].get_array().filled(np.nan)
+    )
+    np.testing.assert_allclose(shown[0, [0, 1, 2, 4]], mean[0, [0, 1, 2, 4]] / np.nanmax(mean[0]))
+    assert np.nanmax(shown[[0, 3, 4]], axis=1) == pytest.approx([1, 1, 1])
+    assert np.isnan(shown[[1, 2]]).all()
+    assert np.isnan(shown[:, 3]).all()
+
+
+def test_the_confusion_figure_shows_negative_responses():
+    shown = written(figures.confusion(np.array([[2.0, -1.0], [0.0, 1.0]]))).axes[0].images[0]
+    assert shown.get_clim() == (-0.5, 1)
+
+
+def bars(ax):
+    return sum(bar.get_height() for bar in ax.patches)
+
+
+def test_wrong_matches_are_drawn_apart():
+    figure = written(figures.match_distances(np.array([1.0, 2, 3, 4]), [True, True, False, True]))
+    assert bars(figure.axes[0]) == 4
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["right", "wrong"]
+
+
+def test_matches_of_a_real_recording_are_neither_right_nor_wrong():
+    figure = written(figures.match_distances(np.array([1.0, 2]), [None, None]))
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["truth unknown"]
+
+
+def test_units_without_a_score_are_left_out_of_the_reliability_figure():
+    values = np.array([0.1, 0.5, np.nan, 0.7])
+    figure = written(
+        figures.reliability(values, values, values, np.array([False, True, False, True]))
+    )
+    assert [bars(ax) for ax in figure.axes[:3]] == [3, 3, 3]
+
+
+def test_reliability_that_is_nowhere_known_still_has_a_figure():
+    unknown = np.full(3, np.nan)
+    written(figures.reliability(unknown, unknown, unknown, np.zeros(3, bool)))
+
+
+def test_the_kept_epoch_is_marked_on_the_learning_curve():
+    epochs = np.arange(1, 6)
+    curve = figures.LearningCurve(7, epochs, epochs / 10, 1 / epochs, best_epoch=4)
+    figure = written(figures.learning_curves({"CNN": [curve, curve], "linear": [curve]}))
+    assert len(figure.axes) == 4
+    marker = figure.axes[0].lines[1]
+    assert (marker.get_xdata().tolist(), marker.get_ydata().tolist()) == ([4], [0.4])
+
+
+def test_two_models_are_drawn_against_each_other(rng):
+    scores = {name: rng.uniform(0, 1, 9) for name in ("CNN", "linear", "third")}
+    for names, n_panels in ((["CNN"], 2), (["CNN", "linear"], 3), (list(scores), 2)):
+        chosen = {name: scores[name] for name in names}
+        assert len(written(figures.prediction(chosen, chosen, 0.3)).axes) == n_panels
+    both = {name: scores[name] for name in ("CNN", "linear")}
+    points = figures.prediction(both, both, 0.3).axes[2].collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.column_stack([both["linear"], both["CNN"]]))
+
+
+def test_predictions_that_are_nowhere_known_still_have_a_figure():
+    unknown = {"CNN": np.full(4, np.nan)}
+    written(figures.prediction(unknown, unknown, 0.3))
+
+
+def test_images_of_different_sizes_share_a_sheet(rng):
+    images = [rng.uniform(0, 255, shape) for shape in ((24, 40), (36, 64), (24, 40))]
+    figure = written(figures.sample_images(images, columns=2))
+    shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    for found, image in zip(shown, images, strict=True):
+        np.testing.assert_allclose(found, image)
+
+
+def test_cells_are_coloured_by_area(rng):
+    xyz = rng.uniform(0, 100, (10, 3))
+    area = ["V1"] * 6 + ["LM"] * 4
+    above, side = written(figures.cell_positions(xyz, area)).axes
+    np.testing.assert_allclose(above.collections[0].get_offsets(), xyz[6:, :2])
+    np.testing.assert_allclose(side.collections[1].get_offsets(), xyz[:6, [0, 2]])
+
+
+def test_mean_responses_of_all_recordings_are_counted(rng):
+    figure = written(figures.mean_responses({"1-1-1": rng.gamma(2, 1, 12), "1-2-1": [0.0, 0.0]}))
+    assert bars(figure.axes[0]) == 14
+
+
+def test_a_tile_shows_mei_mask_and_field(rng):
+    mei, mask = rng.uniform(90, 160, (24, 40)), np.zeros((24, 40))
+    mask[8:16, 10:30] = 1
+    field = rng.normal(size=(24, 40))
+    figure = written(
+        mei_gallery([Tile("unit 1", "r 0.5", mei, mask, field), Tile("unit 2", "", mei)])
+    )
+    first, truth, second = figure.axes
+    assert [len(ax.collections) for ax in (first, truth, second)] == [1, 0, 0]  # contours
+    low, high = truth.images[0].get_clim()
+    assert low == -high == -np.abs(field).max()
+    assert np.mean(first.images[0].get_clim()) == pytest.approx(mei.mean())
+
+
+def test_a_flat_mei_and_an_empty_mask_can_be_drawn():
+    flat_mei = np.full((24, 40), 127.0)
+    written(mei_gallery([Tile("unit 1", "", flat_mei, np.zeros((24, 40)))]))
+    written(portrait(flat_mei, None, np.linspace(0, 1, 100)))
+
+
+def test_true_responses_put_well_predicted_units_first():
+    own = np.array([5.0, np.nan, 9.0, 2.0])
+    levels = np.tile([0.1, 1, 3, 4, 6], (4, 1))
+    kinds = ["simple", "complex", "simple", "undriven"]
+    figure = written(true_responses(own, levels, kinds, np.array([True, True, False, False])))
+    drawn = {}
+    for line in figure.axes[0].lines:
+        if line.get_marker() == "o":
+            drawn |= dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert drawn[0] == 5.0
+    assert np.isnan(drawn[1])
+    assert (drawn[2], drawn[3]) == (9.0, 2.0)
+    assert figure.axes[0].collections[0].get_edgecolor().shape[0] >= 1
+    assert FAINT == "#cbd5e1"
+
+
+def test_cosines_without_complex_cells_still_have_a_figure():
+    figure = written(cosines([0.9, 0.8, None], [None, None, None]))
+    assert bars(figure.axes[0]) == 2
+
+
+def test_masks_are_counted():
+    figure = written(figures.masks(np.array([10, 20, 30]), [0.8, None, 0.9], 960, 0.9))
+    assert [bars(ax) for ax in figure.axes] == [3, 2]
+
+
+# ---------------------------------------------------------------- page
+
+
+def empty_page():
+    return Page("test_", WHEN, "0.1.0")
+
+
+def full_page(text):
+    """Return a page on which every string of the database is `text`."""
+    scan = ScanView("1-1-1", text, text, text, 5, 10, text, WHEN, True)
+    oracle = OracleView(text, 5, 3, 7, {"oracle": 0.5, "fev": 0.4, "cc_max": 0.9}, PICTURE)
+    model = ModelView(text, text, 2, 0.4, float("nan"), 0, 3, 5, 61.0)
+    summary = MEISummary(2, 0.91234, 1, 0.5, 3, 2 / 3)
+    run = RunView(text, 3, 1, 2, PICTURE, summary, [PICTURE, PICTURE], None)
+    result = {
+        "response_scaling": text,
+        "stimulus_kind": text,
+        "n_shown": 4,
+        "row_max_fraction": 0.75,
+        "n_right_shown": 4,
+        "right_row_max_fraction": 0.75,
+        "permutation_statistic": 0.5,
+        "permutation_p": 0.0001,
+    }
+    loop = LoopView("1-2-1", 2, text, 4, 4, 3.0, [result], PICTURE, PICTURE)
+    step = Step(text, text, text, {text: text}, {text: text})
+    ancestors = Provenance(text, PICTURE, [step], [{"seed": text}], [{"code": text}])
+    block = Block(
+        text,
+        [text],
+        5,
+        {"train": 8, "validation": 1, "test": 1},
+        [oracle],
+        ModelsView([model], 3, 1, PICTURE, PICTURE),
+        [run],
+        [loop],
+        ancestors,
+    )
+    recorded = Recorded([scan], [PICTURE], [replace(PICTURE, caption=text, alt=text)])
+    return Page(text, WHEN, text, recorded, [block, block], None, text, text)
+
+
+class Reader(HTMLParser):
+    """Collects elements and checks that they are closed in order."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.elements = [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_without_data_says_so():
+    html = render(empty_page())
+    assert "No recording has been ingested yet." in html
+    assert "No training set has been registered yet" in html
+    Reader(html)
+
+
+def test_every_section_of_a_training_set_without_results_says_so():
+    html = render(replace(empty_page(), blocks=[Block("ab" * 8, ["1-1-1"], None)]))
+    for sentence in (
+        "The reliability of these units is not computed yet.",
+        "No model of this training set is trained yet.",
+        "There are no MEIs of this training set yet.",
+        "There are no masks of these MEIs yet.",
+        "No recording that showed the MEIs of this training set is compared",
+        "There is no MEI of this training set yet whose ancestors",
+        "The diagram needs graphviz",
+    ):
+        assert sentence in html
+    Reader(html)
+
+
+def test_a_real_recording_has_no_truth_and_says_so():
+    run = RunView("CNN", 3, 0, 3, PICTURE, None, [], None)
+    html = render(replace(empty_page(), blocks=[Block("ab" * 8, [], 5, runs=[run])]))
+    assert "The true receptive fields are not known" in html
+    assert "signed cosine" not in html.split("Sorted by r")[1]
+
+
+def test_what_the_database_says_is_escaped():
+    hostile = "</td><script>alert('1')</script>\"'&"
+    html = render(full_page(hostile))
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(" in html
+    tags = {tag for tag, _ in Reader(html).elements}
+    assert "script" not in tags
+
+
+def test_the_page_needs_no_network_and_describes_its_figures():
+    html = render(full_page("plain"))
+    assert not re.search(r"https?://|@import|url\(", html)
+    images = [attributes for tag, attributes in Reader(html).elements if tag == "img"]
+    assert images
+    assert all(i["src"].startswith("figures/") and i["alt"] for i in images)
+
+
+def test_every_training_set_has_its_own_block():
+    blocks = [Block(name * 16, ["1-1-1"], None) for name in "ab"]
+    elements = Reader(render(replace(empty_page(), blocks=blocks))).elements
+    anchors = {attributes["id"] for _, attributes in elements if "id" in attributes}
+    targets = {a["href"][1:] for tag, a in elements if tag == "a" and a["href"].startswith("#")}
+    assert {"a" * 16, "b" * 16} <= targets <= anchors
+
+
+def test_the_numbers_are_on_the_page():
+    html = " ".join(render(full_page("plain")).split())
+    assert "median signed cosine 0.912" in html
+    assert f"{percent(2 / 3)}</b> of the 3 well predicted" in html
+    assert '<b class="key">75\u202f%</b> respond to no other MEI more' in html
+
+
+def test_numbers_are_written_for_reading():
+    assert number(None) == number(float("nan")) == "\u2013"
+    assert number(1234567) == "1\u202f234\u202f567"
+    assert number(-0.456) == "\u22120.46"
+    assert number(-0.001) == "0.00"
+    assert percent(0.666) == "67\u202f%"
+
+
+def test_nested_parameters_are_written_flat():
+    assert flat({"core": {"layers": 3, "deep": {"x": None}}, "rate": [0.1]}) == {
+        "core.layers": "3",
+        "core.deep.x": "none",
+        "rate": "[0.1]",
+    }
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Make `write_report` write a page of one figure of the given number."""
+
+    def page_of(n):
+        def page(album):
+            picture = album.add("masks", figures.masks(np.arange(n), [0.5], 10, None), "alt")
+            return replace(
+                empty_page(), recorded=Recorded(full_page("x").recorded.scans, [picture])
+            )
+
+        monkeypatch.setattr(report, "_page", page)
+
+    return page_of
+
+
+def test_a_second_report_replaces_the_first_and_nothing_else(tmp_path, make):
+    folder = tmp_path / "deep" / "report"
+    make(3)
+    assert report.write_report(folder) == folder / "index.html"
+    old = {path.name for path in (folder / "figures").iterdir()}
+    (folder / "notes.txt").write_text("mine")
+    (folder / "figures" / "mine.png").write_text("mine")
+    make(5)
+    report.write_report(folder)
+    new = {path.name for path in (folder / "figures").iterdir()} - {"mine.png"}
+    assert len(old) == len(new) == 1
+    assert old.isdisjoint(new)
+    assert new.pop() in (folder / "index.html").read_text()
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["report"]
+
+
+def test_a_report_that_fails_leaves_the_old_one_whole(tmp_path, make, monkeypatch):
+    make(3)
+    page = report.write_report(tmp_path / "report")
+    before = {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
+
+    def full_disk(album):
+        album.add("masks", figures.masks(np.arange(9), [0.5], 10, None), "alt")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "_page", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        report.write_report(tmp_path / "report")
+    assert {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_page_of_somebody_else_is_not_overwritten(tmp_path, make):
+    make(3)
+    (tmp_path / "index.html").write_text("<html>my home page</html>")
+    with pytest.raises(report.NoReportFolder, match="would be lost"):
+        report.write_report(tmp_path)
+    assert (tmp_path / "index.html").read_text() == "<html>my home page</html>"
+    with pytest.raises(report.NoReportFolder, match="is a file"):
+        report.write_report(tmp_path / "index.html")
