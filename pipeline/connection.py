@@ -11,6 +11,7 @@ from typing import Any
 import pymysql
 from pymysql import converters
 
+from pipeline.errors import UserError
 from pipeline.server import PrivateServer, Report
 from pipeline.settings import Settings
 
@@ -26,7 +27,7 @@ STORE = "main"
 _parse_as_released = codecs.parse_type_spec
 
 
-class DatabaseUnavailable(RuntimeError):
+class DatabaseUnavailable(UserError):
     """The database does not answer or lets nobody in; the message says which one and what to do."""
 
 

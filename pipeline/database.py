@@ -3,12 +3,13 @@
 import logging
 
 from pipeline.connection import connect
+from pipeline.errors import UserError
 from pipeline.server import Report
 from pipeline.settings import Settings
 from schemas import graph
 
 
-class NotInitialised(RuntimeError):
+class NotInitialised(UserError):
     """The schemas of the project do not exist on the server."""
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import datajoint as dj
 
+from pipeline.errors import UserError
 from schemas.graph import MODULES, STEPS, Query
 
 
-class BadSelection(ValueError):
+class BadSelection(UserError):
     """Rows to delete that are not well described; the message says how."""
 
 

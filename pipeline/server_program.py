@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.errors import UserError
+
 Kind = Literal["mysql", "mariadb"]
 
 MINIMUM: dict[Kind, tuple[int, ...]] = {"mysql": (8, 0, 13), "mariadb": (10, 6, 0)}
@@ -29,7 +31,7 @@ INSTALL = (
 )
 
 
-class ServerError(RuntimeError):
+class ServerError(UserError):
     """The private database server cannot do what was asked; the message says why and what to do."""
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import UserError
 from pipeline.ingest.images import register_images
 from schemas.closed_loop import ClosedLoopScan, ConfusionPlan, MatchMethod
 from schemas.configuration import configuration_hash
@@ -13,7 +14,7 @@ from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
 
 
-class NothingToShow(ValueError):
+class NothingToShow(UserError):
     """There is no image to make a stimulus set of."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.errors import UserError
 from schemas.configuration import configuration_hash
 from schemas.dataset import (
     DataConfig,
@@ -66,7 +67,7 @@ class Study(Params):
         return self
 
 
-class BadStudy(ValueError):
+class BadStudy(UserError):
     """A study file that cannot be used; the message says what is wrong in it."""
 
 

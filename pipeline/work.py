@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from pipeline.errors import UserError
 from pipeline.heartbeat import heartbeat, reserved_by_living, return_jobs_of_the_dead
 from pipeline.status import TableStatus, status
 from schemas.graph import STEPS
@@ -28,7 +29,7 @@ IDLE_PASSES = 2
 logger = logging.getLogger(__name__)
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(UserError):
     """A worker process that did not end by itself."""
 
 

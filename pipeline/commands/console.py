@@ -9,30 +9,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.connection import DatabaseUnavailable
-from pipeline.database import NotInitialised, open_database
-from pipeline.deletion import BadSelection
-from pipeline.ingest.rows import BadRecording
-from pipeline.server import ServerError
+from pipeline.database import open_database
+from pipeline.errors import UserError
 from pipeline.settings import Settings
-from pipeline.stimulus import NothingToShow
-from pipeline.study import BadStudy, described
-from pipeline.work import WorkerDied
+from pipeline.study import described
 
 console = Console()
 stderr = Console(stderr=True)
-
-EXPECTED = (
-    DatabaseUnavailable,
-    NotInitialised,
-    BadRecording,
-    ServerError,
-    NothingToShow,
-    BadSelection,
-    BadStudy,
-    ValidationError,
-    WorkerDied,
-)
 
 
 def say(message: str) -> None:
@@ -45,7 +28,7 @@ def clear_errors() -> Iterator[None]:
     """Turn an error that the user can act on into its message and exit status 1."""
     try:
         yield
-    except EXPECTED as error:
+    except (UserError, ValidationError) as error:
         if os.environ.get("INCEPTIONLOOP_DEBUG"):
             raise
         message = described(error) if isinstance(error, ValidationError) else str(error)

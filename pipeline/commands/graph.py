@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline import work as workers
 from pipeline.commands.console import console, database, say
@@ -13,6 +13,11 @@ from pipeline.deletion import delete_rows, preview
 from pipeline.plan import estimate
 from pipeline.status import as_json, errors, retry_errors, status
 from pipeline.study import BadStudy, read_study, register
+
+
+def _name() -> Column:
+    """Return the column of table names, which are never cut, however narrow the terminal is."""
+    return Column("table", no_wrap=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,7 +64,7 @@ def plan() -> None:
     Example: inceptionloop plan
     """
     with database():
-        table = Table("table", "jobs", "about minutes", "about MB", "from")
+        table = Table(_name(), "jobs", "about minutes", "about MB", "from")
         rows = estimate()
         for row in rows:
             table.add_row(
@@ -108,7 +113,7 @@ def show_status(
         if as_json_:
             typer.echo(json.dumps(as_json(rows)))
             return
-        table = Table("table", "done", "pending", "running", "failed", "blocked", "by")
+        table = Table(_name(), "done", "pending", "running", "failed", "blocked", "by")
         for r in rows:
             counts = (r.done, r.pending, r.running, r.failed, r.blocked)
             table.add_row(r.table, *(str(n) if n else "·" for n in counts), r.blocked_by)
@@ -148,7 +153,7 @@ def delete(
     """
     with database():
         rows, counts = preview(table, where)
-        shown = Table("table", "rows that go")
+        shown = Table(_name(), "rows that go")
         for name, n in counts.items():
             shown.add_row(name, str(n))
         console.print(shown)

@@ -3,13 +3,13 @@
 import json
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.console import clear_errors, stderr
 from pipeline.server import PrivateServer, ServerInfo
 from pipeline.server_program import ServerError
 from pipeline.settings import Settings
@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 app = typer.Typer(no_args_is_help=True, help="The private database server of this project.")
 
 # Not on standard output, which `server env` gives to a shell.
-console = Console(stderr=True, soft_wrap=True)
+console = stderr
 
 
 @app.command()
@@ -30,7 +30,7 @@ def start(
 
     Example: inceptionloop server start
     """
-    with _clear_errors(), console.status("Looking for the server") as status:
+    with clear_errors(), console.status("Looking for the server") as status:
         server = PrivateServer(program=program).start(status.update)
     console.print(f"Running: {server.kind} {server.version} on {server.host}:{server.port}")
 
@@ -41,7 +41,7 @@ def stop() -> None:
 
     Example: inceptionloop server stop
     """
-    with _clear_errors(), console.status("Stopping the server"):
+    with clear_errors(), console.status("Stopping the server"):
         stopped = PrivateServer().stop()
     console.print("Stopped" if stopped else "It was not running")
 
@@ -52,7 +52,7 @@ def status() -> None:
 
     Example: inceptionloop server status
     """
-    with _clear_errors():
+    with clear_errors():
         server = PrivateServer().status()
     if server is None:
         Console().print("There is no private server yet: `inceptionloop server start` makes one")
@@ -76,7 +76,7 @@ def env() -> None:
 
     Example: eval "$(inceptionloop server env)"
     """
-    with _clear_errors():
+    with clear_errors():
         server = PrivateServer().status()
         if server is None or server.pid is None:
             raise ServerError("the private server is stopped: inceptionloop server start")
@@ -97,13 +97,3 @@ def _shell_lines(server: ServerInfo, settings: Settings) -> Iterator[str]:
         yield f"export {name}={shlex.quote(value)}"
     # In the environment and not among the arguments, where every user of the machine could read it.
     yield '# SQL: MYSQL_PWD="$DJ_PASS" mysql --host="$DJ_HOST" --port="$DJ_PORT" --user="$DJ_USER"'
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn what the user can mend into one message and exit status 1."""
-    try:
-        yield
-    except ServerError as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error

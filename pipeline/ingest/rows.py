@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import datajoint as dj
 from tqdm import tqdm
 
+from pipeline.errors import UserError
+
 CHUNK = 2_000
 
 
-class BadRecording(ValueError):
+class BadRecording(UserError):
     """A recording that cannot be ingested; the message says why and what to do."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pipeline.errors import UserError
 from pipeline.report.album import FOLDER, NAME, Album
 from pipeline.report.graph import PYTHON, diagram, sql
 from pipeline.report.loop import loops
@@ -31,7 +32,7 @@ Report = Callable[[str], None]
 MARK = '<meta name="generator" content="inceptionloop report">'
 
 
-class NoReportFolder(ValueError):
+class NoReportFolder(UserError):
     """The report cannot be written where it was asked for; the message says why."""
 
 

@@ -133,6 +133,12 @@ def true_responses(
     ax.grid(axis="y", color=FAINT, lw=0.5, alpha=0.6)
     ax.set_axisbelow(True)
     label(ax, "units, well predicted (filled) first, by response", "true response (spikes/trial)")
+    legend(ax, handles=_marks(kinds), ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
+    return figure
+
+
+def _marks(kinds: NDArray[np.str_]) -> list[Line2D]:
+    """Return what the legend of the true responses explains."""
     marks = [
         Line2D([], [], color=KIND_COLOURS[k], marker="o", lw=0, label=f"own MEI, {k}")
         for k in KIND_COLOURS
@@ -143,8 +149,7 @@ def true_responses(
         Line2D([], [], color=INK, marker="_", lw=0, mew=1.6, label="99.5 %"),
         Line2D([], [], color=MUTED, marker=".", lw=0, label="maximum"),
     ]
-    legend(ax, handles=marks, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
-    return figure
+    return marks
 
 
 def cosines(simple: ArrayLike, complex_plane: ArrayLike) -> Figure:

@@ -77,5 +77,6 @@ def finite(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def legend(ax: Axes, **where: Any) -> None:
-    """Name what is drawn."""
-    ax.legend(fontsize=8.5, frameon=False, labelcolor=INK, **where)
+    """Name what is drawn, if anything is."""
+    if "handles" in where or ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=8.5, frameon=False, labelcolor=INK, **where)

@@ -285,21 +285,30 @@ def test_a_bad_study_with_a_new_recording_keeps_the_recording(recorded, tmp_path
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"INCEPTIONLOOP_PREFIX": "nowhere_"}, "there are no schemas 'nowhere_*'"),
         ({"INCEPTIONLOOP_PREFIX": "No-where"}, "use a lower-case letter"),
         ({"DJ_HOST": "127.0.0.1", "DJ_PORT": "1", "DJ_USER": "u", "DJ_PASS": "p"}, "no connection"),
+        ({"DJ_HOST": "127.0.0.1"}, "set DJ_USER and DJ_PASS too"),
     ],
 )
-def test_a_process_ends_with_status_1_and_one_line(tables, variables, message):
+def test_a_bad_environment_is_answered_with_one_line(monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = call("status")
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_a_process_ends_with_status_1_and_one_line(tables):
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "status"],
-        env=os.environ | variables,
+        env=os.environ | {"INCEPTIONLOOP_PREFIX": "nowhere_"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    assert line.startswith("error: there are no schemas 'nowhere_*'")
+    assert "inceptionloop init" in line

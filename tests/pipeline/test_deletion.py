@@ -17,7 +17,8 @@ from schemas.reliability import Oracle, OracleRankedUnit
 def computed(recordings):
     """A recording with frames, responses, dataset, oracle and ranks, by workers' code."""
     key = recordings.insert(90)
-    plan = register(study(), [key])["training_set"]
+    # a split of its own: with the miniature's, that would be deleted too
+    plan = register(study(split={"validation_fraction": 0.3}), [key])["training_set"]
     for table in (Frame, InputResponse, ConditionTier):
         table.populate(key, reserve_jobs=True)
     for table in (TargetDataset, Oracle, OracleRankedUnit):

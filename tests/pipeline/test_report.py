@@ -30,7 +30,6 @@ from pipeline.report.page import (
     percent,
     render,
 )
-from pipeline.report.style import FAINT
 from pipeline.truth import MEISummary
 
 WHEN = datetime(2026, 5, 4, 3, 2, tzinfo=UTC)
@@ -58,9 +57,8 @@ def test_rows_of_the_confusion_figure_are_divided_by_their_maximum(rng):
     mean[1] = 0  # never answered
     mean[2] = np.nan
     mean[:, 3] = np.nan  # never shown
-    shown = np.asarray(
-        written(figures.confusion(mean)).axes[0].images[0].get_array().filled(np.nan)
-    )
+    drawn = written(figures.confusion(mean)).axes[0].images[0].get_array()
+    shown = np.asarray(drawn.filled(np.nan))
     np.testing.assert_allclose(shown[0, [0, 1, 2, 4]], mean[0, [0, 1, 2, 4]] / np.nanmax(mean[0]))
     assert np.nanmax(shown[[0, 3, 4]], axis=1) == pytest.approx([1, 1, 1])
     assert np.isnan(shown[[1, 2]]).all()
@@ -179,8 +177,6 @@ def test_true_responses_put_well_predicted_units_first():
     assert drawn[0] == 5.0
     assert np.isnan(drawn[1])
     assert (drawn[2], drawn[3]) == (9.0, 2.0)
-    assert figure.axes[0].collections[0].get_edgecolor().shape[0] >= 1
-    assert FAINT == "#cbd5e1"
 
 
 def test_cosines_without_complex_cells_still_have_a_figure():
@@ -310,7 +306,7 @@ def test_every_training_set_has_its_own_block():
 
 
 def test_the_numbers_are_on_the_page():
-    html = " ".join(render(full_page("plain")).split())
+    html = re.sub(r"[ \n]+", " ", render(full_page("plain")))
     assert "median signed cosine 0.912" in html
     assert f"{percent(2 / 3)}</b> of the 3 well predicted" in html
     assert '<b class="key">75\u202f%</b> respond to no other MEI more' in html
@@ -342,9 +338,8 @@ def make(monkeypatch):
     def page_of(n):
         def page(album):
             picture = album.add("masks", figures.masks(np.arange(n), [0.5], 10, None), "alt")
-            return replace(
-                empty_page(), recorded=Recorded(full_page("x").recorded.scans, [picture])
-            )
+            scans = full_page("x").recorded.scans
+            return replace(empty_page(), recorded=Recorded(scans, [picture]))
 
         monkeypatch.setattr(report, "_page", page)
 

@@ -177,13 +177,13 @@ def test_one_changed_bit_in_the_weights_is_noticed(populated, stored_weights, pl
     changed = bytearray(stored_weights.read_bytes())
     changed[place] ^= 1
     stored_weights.write_bytes(changed)
-    with pytest.raises(ValueError, match="in the store are not those of its row"):
+    with pytest.raises(ValueError, match="are not those of its row"):
         model.load_ensemble(populated.plan, shas)
 
 
 def test_truncated_weights_are_noticed(populated, stored_weights):
     stored_weights.write_bytes(stored_weights.read_bytes()[:-4])
-    with pytest.raises(ValueError, match="in the store are not those of its row"):
+    with pytest.raises(ValueError, match="are not those of its row"):
         model.load_ensemble(populated.plan, model.ensemble_weights(populated.plan))
 
 
