@@ -1,11 +1,12 @@
 """`inceptionloop ingest`: recordings into the database."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.console import database, say
+from pipeline.commands.console import clear_errors, database, say
 from pipeline.ingest.arrays import ingest_arrays
 from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
 from pipeline.study import read_study, register
@@ -21,12 +22,15 @@ StudyFile = Annotated[
 ]
 
 
-def _finish(key: dict[str, int], new: bool, study: Path | None) -> None:
-    name = "-".join(str(n) for n in key.values())
-    say(f"recording {name} ingested" if new else f"recording {name} was already there")
-    if study is not None:
-        register(read_study(study), [key])
-        say("its study is registered: `inceptionloop work` computes it")
+def _ingest(key: dict[str, int], read: Callable[[], bool], study: Path | None = None) -> None:
+    """Ingest one recording, and ask for a study of it; a bad study file stops it before."""
+    with database():
+        chosen = read_study(study) if study else None
+        name = "-".join(str(n) for n in key.values())
+        say(f"recording {name} " + ("ingested" if read() else "was already there"))
+        if chosen is not None:
+            register(chosen, [key])
+            say("its study is registered: `inceptionloop work` computes it")
 
 
 @app.command("arrays")
@@ -41,9 +45,8 @@ def arrays(
 
     Example: inceptionloop ingest arrays v4.npz --animal 7 --study studies/v4.toml
     """
-    with database():
-        key = {"animal_id": animal, "session": session, "scan_idx": scan}
-        _finish(key, ingest_arrays(file, key), study)
+    key = {"animal_id": animal, "session": session, "scan_idx": scan}
+    _ingest(key, lambda: ingest_arrays(file, key), study)
 
 
 @app.command("virtual")
@@ -66,11 +69,11 @@ def virtual(
 
     Example: inceptionloop ingest virtual --animal 1 --seed 3 --study studies/virtual.toml
     """
-    with database():
-        key = {"animal_id": animal, "session": session, "scan_idx": scan}
-        params = VirtualAnimalParams(n_simple=n_simple, n_complex=n_complex, n_undriven=n_undriven)
+    key = {"animal_id": animal, "session": session, "scan_idx": scan}
+    with clear_errors():
+        cells = VirtualAnimalParams(n_simple=n_simple, n_complex=n_complex, n_undriven=n_undriven)
         design = SessionDesign(n_train=n_train, n_validation=0, n_test=n_test, repeats=repeats)
-        _finish(key, ingest_first_day(key, params, design, seed), study)
+    _ingest(key, lambda: ingest_first_day(key, cells, design, seed), study)
 
 
 @app.command("virtual-day")
@@ -87,8 +90,7 @@ def virtual_day(
 
     Example: inceptionloop ingest virtual-day 0123456789abcdef --animal 1 --session 2
     """
-    with database():
-        key = {"animal_id": animal, "session": session, "scan_idx": scan}
-        source = {"animal_id": animal, "session": source_session, "scan_idx": 1}
-        new = ingest_stimulus_day(key, source, {"stimulus_set_hash": stimulus_set}, repeats, day)
-        _finish(key, new, None)
+    key = {"animal_id": animal, "session": session, "scan_idx": scan}
+    source = {"animal_id": animal, "session": source_session, "scan_idx": 1}
+    stimulus = {"stimulus_set_hash": stimulus_set}
+    _ingest(key, lambda: ingest_stimulus_day(key, source, stimulus, repeats, day))
