@@ -1,0 +1,3 @@
+"""The miniature that the notebooks read."""
+
+from miniature import populated, recordings, tables  # noqa: F401
