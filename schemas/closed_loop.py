@@ -7,6 +7,7 @@ import numpy as np
 
 from schemas.configuration import Configuration, configuration_hash
 from schemas.dataset import InputResponse, StaticScan, TargetDataset
+from schemas.loading import response_block
 from schemas.recording import Condition as ShownCondition
 from schemas.recording import Scan, Stack, StackRegistration, Trial
 from schemas.rows import nullable
@@ -234,7 +235,7 @@ class ConfusionMatrix(dj.Computed):
         if not matches:
             raise ValueError(f"none of the cells of {key} that images were made for is matched")
         matrix_index = {m["unit_index"]: i for i, m in enumerate(matches)}
-        block, columns = _responses(response_key)
+        block, columns = response_block(response_key)
         scaled = scale_responses(block, key["response_scaling"])
         shown = _shown_units(response_key, items)
         matrix = confusion(
@@ -266,13 +267,6 @@ class ConfusionMatrix(dj.Computed):
             )
             for i, m in enumerate(matches)
         )
-
-
-def _responses(key: dict[str, Any]) -> tuple[np.ndarray, dict[int, int]]:
-    """Return raw responses (n_trials, n_units) of a recording and the column of each unit id."""
-    block = np.asarray((InputResponse.ResponseBlock & key).fetch1("responses"))
-    ids, columns = (InputResponse.ResponseKeys & key).to_arrays("unit_id", "col_id")
-    return block, dict(zip(ids.tolist(), columns.tolist(), strict=True))
 
 
 def _shown_units(key: dict[str, Any], items: dj.expression.QueryExpression) -> list[int | None]:

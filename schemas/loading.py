@@ -60,16 +60,18 @@ def _load_member(member: dict[str, Any]) -> Recording:
         "frame_row", order_by="row_id"
     )
     unit_ids = TargetDataset.Unit.proj("unit_id", *InputResponse.primary_key[:3]) & member
+    block, columns = response_block(scan)
+    selected = [columns[u] for u in unit_ids.to_arrays("unit_id", order_by="unit_index").tolist()]
     return Recording(
         frames=frames,
         tiers=np.asarray(tiers, str),
         image_index=np.asarray(image_index, np.int64),
-        responses=_responses(scan, unit_ids.to_arrays("unit_id", order_by="unit_index")),
+        responses=block[:, selected],
     )
 
 
-def _responses(scan: dict[str, Any], unit_ids: NDArray[np.integer]) -> NDArray[np.float32]:
-    block = (InputResponse.ResponseBlock & scan).fetch1("responses")
+def response_block(scan: dict[str, Any]) -> tuple[NDArray[np.float32], dict[int, int]]:
+    """Return raw responses (n_trials, n_units) of a recording and the column of each unit id."""
+    block = np.asarray((InputResponse.ResponseBlock & scan).fetch1("responses"))
     ids, columns = (InputResponse.ResponseKeys & scan).to_arrays("unit_id", "col_id")
-    column = dict(zip(ids.tolist(), columns.tolist(), strict=True))
-    return np.asarray(block)[:, [column[u] for u in unit_ids.tolist()]]
+    return block, dict(zip(ids.tolist(), columns.tolist(), strict=True))

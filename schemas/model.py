@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,10 +20,9 @@ from science.model.config import CoreConfig as CoreParams
 from science.model.config import ImageModelConfig
 from science.model.config import ReadoutConfig as ReadoutParams
 from science.model.config import TrainConfig as TrainParams
-from science.model.ensemble import Ensemble as EnsembleNetwork
 from science.model.fitting import fit, statistics, unit_scores
 from science.model.training import TrainingResult
-from science.model.weights import pack, unpack
+from science.model.weights import TrainedEnsemble, pack, unpack_ensemble
 
 schema = dj.Schema()
 
@@ -351,32 +349,13 @@ class Ensemble(dj.Computed):
         )
 
 
-@dataclass(frozen=True)
-class LoadedEnsemble:
-    """An ensemble ready for inference, with the image statistics it was trained under.
-
-    Attributes
-    ----------
-    network : science.model.ensemble.Ensemble
-    image_mean, image_std : float
-        Grey values; images are z-scored with them.
-    image_shape : (h, w)
-        Pixels.
-    """
-
-    network: EnsembleNetwork
-    image_mean: float
-    image_std: float
-    image_shape: tuple[int, int]
-
-
 def ensemble_weights(key: dict[str, Any]) -> list[str]:
     """Return the checksums of the weights of an ensemble's members, by seed."""
     members = TrainedModel & (Ensemble.Member & key)
     return members.to_arrays("weights_sha256", order_by="seed").tolist()
 
 
-def load_ensemble(key: dict[str, Any], weights_sha256: Sequence[str]) -> LoadedEnsemble:
+def load_ensemble(key: dict[str, Any], weights_sha256: Sequence[str]) -> TrainedEnsemble:
     """Load an ensemble; the last few stay in memory.
 
     Parameters
@@ -395,21 +374,17 @@ def load_ensemble(key: dict[str, Any], weights_sha256: Sequence[str]) -> LoadedE
 
 
 @lru_cache(maxsize=2)
-def _load_weights(weights_sha256: tuple[str, ...]) -> LoadedEnsemble:
-    networks = []
-    for sha in weights_sha256:
-        trained = TrainedModel & {"weights_sha256": sha}
-        data = trained.to_arrays("weights", order_by="KEY")[0].read()
-        if hashlib.sha256(data).hexdigest() != sha:
-            raise ValueError(f"the stored weights of {trained.keys()[0]} are not those of its row")
-        network, statistics = unpack(data)
-        networks.append(network)
-    return LoadedEnsemble(
-        EnsembleNetwork(networks),
-        statistics["image_mean"],
-        statistics["image_std"],
-        networks[0].image_shape,
-    )
+def _load_weights(weights_sha256: tuple[str, ...]) -> TrainedEnsemble:
+    return unpack_ensemble([_stored_weights(sha) for sha in weights_sha256])
+
+
+def _stored_weights(sha256: str) -> bytes:
+    """Return the weights with a checksum, from the first row that has them."""
+    trained = TrainedModel & {"weights_sha256": sha256}
+    data = trained.to_arrays("weights", order_by="KEY")[0].read()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"the stored weights of {trained.keys()[0]} are not those of its row")
+    return data
 
 
 @schema

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from science.model.config import ImageModelConfig
+from science.model.ensemble import Ensemble
 from science.model.network import ImageNetwork
 
 FORMAT = "inceptionloop-image-network-1"
@@ -112,3 +114,42 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic | Tensor):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+@dataclass(frozen=True)
+class TrainedEnsemble:
+    """An ensemble ready for inference, with the image statistics it was trained under.
+
+    Attributes
+    ----------
+    network : Ensemble
+    image_mean, image_std : float
+        Grey values; images are z-scored with them.
+    image_shape : (h, w)
+        Pixels.
+    """
+
+    network: Ensemble
+    image_mean: float
+    image_std: float
+    image_shape: tuple[int, int]
+
+
+def unpack_ensemble(members: Sequence[bytes]) -> TrainedEnsemble:
+    """Rebuild an ensemble from the packed weights of its members.
+
+    Parameters
+    ----------
+    members : sequence of bytes
+        As `pack` made them with the statistics `image_mean` and `image_std`; at least one.
+
+    Raises
+    ------
+    ValueError
+        If weights are truncated or altered.
+    """
+    networks, statistics = zip(*map(unpack, members), strict=True)
+    first = statistics[0]
+    return TrainedEnsemble(
+        Ensemble(networks), first["image_mean"], first["image_std"], networks[0].image_shape
+    )
