@@ -1,5 +1,6 @@
 """The virtual experiment from end to end: the proof that the chain works on this machine."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,19 @@ def run_demo(folder: Path, n_workers: int, small: bool) -> None:
         say("5/6 report")
         page = write_report(folder)
         say(f"6/6 done\n\nreport:   {page.resolve()}")
-        say(f"database: schemas {settings.prefix}*")
-        say('connect:  eval "$(.venv/bin/inceptionloop server env)", then jupyter or mysql')
+        say(f"database: schemas {settings.prefix}* on {_where()}")
+
+
+def _where() -> str:
+    """Say where the database is, and how Jupyter and SQL reach it."""
+    if os.environ.get("DJ_HOST"):
+        return f"{os.environ['DJ_HOST']}, as the DJ_* variables say"
+    return (
+        "the private server\n"
+        'connect:  eval "$(.venv/bin/inceptionloop server env)", then Jupyter '
+        "(notebooks/01_read_the_results.py)\n"
+        '          or MYSQL_PWD="$DJ_PASS" mysql -h "$DJ_HOST" -P "$DJ_PORT" -u "$DJ_USER"'
+    )
 
 
 def _compute(n_workers: int, threads: int) -> None:

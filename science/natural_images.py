@@ -180,8 +180,13 @@ def _photographs(height: int, width: int) -> list[np.ndarray]:
             size = tuple(round(zoom * side) for side in photograph.shape)
             if size[0] >= height and size[1] >= width:
                 small = resize_local_mean(photograph, size, preserve_range=True)
-                scaled.append(np.rint(small).astype(np.uint8))
+                scaled.append(_grey_levels(small))
     return scaled
+
+
+def _grey_levels(image: np.ndarray) -> np.ndarray:
+    """Round to uint8. Ties are exact first: the last bits depend on the machine's BLAS."""
+    return np.rint(np.round(image, 6)).astype(np.uint8)
 
 
 def _distinct(images: np.ndarray) -> np.ndarray:
