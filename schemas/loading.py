@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from schemas.dataset import (
     ConditionTier,
@@ -14,7 +14,7 @@ from schemas.dataset import (
     TargetDataset,
     TrainingSet,
 )
-from science.dataset import ImageDataset, Normalization, Recording
+from science.dataset import ImageDataset, Normalization, Recording, pixel_digest
 
 
 def load_dataset(training_set: dict[str, Any], digest: str) -> ImageDataset:
@@ -52,7 +52,7 @@ def _load(training_set_hash: str, digest: str) -> ImageDataset:
 def _load_member(member: dict[str, Any]) -> Recording:
     scan = {a: member[a] for a in InputResponse.primary_key}
     split = {"split_hash": member["split_hash"]}
-    frames = np.asarray((Frame & scan).fetch1("frames"))
+    frames = _intact(*(Frame & scan).fetch1("frames", "frames_digest"), f"frames of {scan}")
     tiers = (Frame.Condition * ConditionTier.Condition & scan & split).to_arrays(
         "tier", order_by="frame_row"
     )
@@ -72,6 +72,15 @@ def _load_member(member: dict[str, Any]) -> Recording:
 
 def response_block(scan: dict[str, Any]) -> tuple[NDArray[np.float32], dict[int, int]]:
     """Return raw responses (n_trials, n_units) of a recording and the column of each unit id."""
-    block = np.asarray((InputResponse.ResponseBlock & scan).fetch1("responses"))
+    stored = (InputResponse.ResponseBlock & scan).fetch1("responses", "responses_digest")
+    block = _intact(*stored, f"responses of {scan}")
     ids, columns = (InputResponse.ResponseKeys & scan).to_arrays("unit_id", "col_id")
     return block, dict(zip(ids.tolist(), columns.tolist(), strict=True))
+
+
+def _intact(stored: ArrayLike, digest: str, what: str) -> NDArray[np.float32]:
+    """Load an array from the store; raise ValueError if it is not what was stored."""
+    array = np.asarray(stored)
+    if pixel_digest(array) != digest:
+        raise ValueError(f"the {what} in the store are damaged: delete their row and compute again")
+    return array

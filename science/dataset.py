@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from skimage.transform import resize
 
 from science.params import Params
@@ -85,6 +85,11 @@ class DataParams(Params):
     layers: tuple[str, ...] | None = None
     normalize_responses: bool = True
     average_repeats: bool = False
+
+    @field_validator("brain_areas", "layers")
+    @classmethod
+    def _in_any_order(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else tuple(sorted(set(names)))
 
 
 def _uniform(label: str, image_sha256: str) -> float:

@@ -15,13 +15,14 @@ from schemas import closed_loop, model
 from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
 from schemas.dataset import ConditionTier, Frame, InputResponse, TargetDataset
 from schemas.graph import STEPS
-from schemas.loading import load_dataset
+from schemas.loading import load_dataset, response_block
 from schemas.mei import MEI, TightMEIMask, UnitSelection
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.operations import CodeVersion
 from schemas.recording import Activity, Condition, Image, Trial
 from schemas.reliability import Oracle, OracleRankedUnit
 from schemas.stimulus import StimulusSet
+from science.dataset import pixel_digest
 from science.metrics import correlation
 from science.model.network import predict
 from science.model.weights import unpack
@@ -436,3 +437,27 @@ def test_a_row_of_any_result_goes_back_to_its_recording(populated):
     names = {name.rpartition(".")[2].strip('_`"'): n for name, n in counts.items()}
     once = ("scan", "training_plan", "target_dataset", "unit_selection", "code_version")
     assert {name: names.get(name) for name in once} == dict.fromkeys(once, 1)
+
+
+def test_one_changed_bit_in_the_responses_is_noticed(populated):
+    scan = (TargetDataset.Member & populated.training_set).to_dicts()[0]
+    block = InputResponse.ResponseBlock & {a: scan[a] for a in InputResponse.primary_key}
+    digest = block.fetch1("responses_digest")
+    location = Path(dj.config.stores[dj.config.stores["default"]]["location"])
+    stored = np.asarray(block.fetch1("responses"))
+    (path,) = [
+        p
+        for p in location.rglob("*.npy")
+        if np.load(p).shape == stored.shape and pixel_digest(np.load(p)) == digest
+        if "input_response" in str(p)
+    ]
+    original = path.read_bytes()
+    changed = bytearray(original)
+    changed[-1] ^= 1
+    try:
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"responses of .* in the store are damaged"):
+            response_block(scan)
+    finally:
+        path.write_bytes(original)
+    assert pixel_digest(response_block(scan)[0]) == digest

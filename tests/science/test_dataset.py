@@ -308,3 +308,9 @@ def test_a_dataset_knows_its_sizes():
 def test_bad_data_parameters_are_refused():
     with pytest.raises(ValidationError):
         DataParams.model_validate({"areas": ["V1"]})
+
+
+def test_areas_are_a_set():
+    one = DataParams(brain_areas=("V1", "LM", "V1"), layers=("L4", "L2/3"))
+    assert one == DataParams(brain_areas=("LM", "V1"), layers=("L2/3", "L4"))
+    assert one != DataParams(brain_areas=("LM",), layers=("L2/3", "L4"))
