@@ -2,6 +2,7 @@
 
 import errno
 import resource
+from contextlib import contextmanager
 
 import datajoint as dj
 import numpy as np
@@ -366,24 +367,29 @@ def test_python_objects_are_never_loaded(recordings, tmp_path):
 # --- a store that cannot be written
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """A process that can write files of 4 KB only: every store is full soon after it begins."""
+    """Let this process write files of 4 KB only: every store is full soon after it begins.
+
+    Only for as long as it ingests: the log that pytest itself writes may be a longer file.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def big(seed):
     return arrays(seed, n_images=60, n_units=40, repeated=0)  # 9.6 KB of responses
 
 
-def test_a_disk_that_fills_up_leaves_nothing(recordings, write, request):
+def test_a_disk_that_fills_up_leaves_nothing(recordings, write):
     path, key = write(big(26)), recordings.key()
     before = row_counts()
-    request.getfixturevalue("small_files")
-    with pytest.raises(BadRecording, match=r"nothing of .* was stored, since the object store"):
+    full = pytest.raises(BadRecording, match=r"nothing of .* was stored, since the object store")
+    with full, small_files():
         ingest_arrays(path, key)
     assert row_counts() == before
 
