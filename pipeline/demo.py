@@ -34,10 +34,10 @@ def experiment(small: bool = False) -> Experiment:
     """Return the demo's experiment, or the miniature of it that the tests run."""
     if small:
         return Experiment(
-            VirtualAnimalParams(n_simple=12, n_complex=12, n_undriven=6),
-            SessionDesign(n_train=1800, n_validation=0, n_test=60, repeats=10),
+            VirtualAnimalParams(n_simple=16, n_complex=16, n_undriven=6),
+            SessionDesign(n_train=2400, n_validation=0, n_test=60, repeats=10),
             read_study(STUDIES / "miniature.toml"),
-            repeats=10,
+            repeats=20,
         )
     return Experiment(
         VirtualAnimalParams(),
