@@ -91,7 +91,7 @@ def check_report(home: Path, printed: str) -> None:
     assert "server env" in printed
     assert len(pictures) >= 8
     assert all(picture.stat().st_size > 5_000 for picture in pictures)
-    for word in ("confusion", "receptive field", "reliab", "checksum"):
+    for word in ("confusion", "receptive field", "reliab", "sha256"):
         assert word in text.lower()
 
 
