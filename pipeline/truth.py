@@ -23,9 +23,9 @@ from science.virtual import VirtualAnimal as VirtualMouse
 WELL_PREDICTED = 0.3
 """Ensemble validation correlation (single trials) above which a unit counts as well predicted.
 
-Fixed before any result was seen. It lies more than three standard errors (1/sqrt(n)) above chance
-from a hundred validation images on, and below it a model explains less than a tenth of the
-single-trial variance, so that its MEI says little about the cell.
+Fixed before the demo was tuned and not changed since. It lies more than three standard errors
+(1/sqrt(n)) above chance from a hundred validation images on, and below it a model explains less
+than a tenth of the single-trial variance, so that its MEI says little about the cell.
 """
 
 TRAINING_QUANTILE = 0.995
