@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.commands.console import database, say
-from pipeline.commands.stimulus import admit_like_source
 from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
 from pipeline.report import write_report
 from pipeline.stimulus import close_loop, make_stimulus_set
@@ -60,7 +59,7 @@ def run_demo(folder: Path, n_workers: int, small: bool) -> None:
         say("3/6 day 2: the same mouse sees the MEIs")
         stimulus = make_stimulus_set(plans["training_set"])
         ingest_stimulus_day(SECOND_DAY, FIRST_DAY, stimulus, chosen.repeats, day=2)
-        close_loop(admit_like_source(SECOND_DAY, stimulus), stimulus, MatchParams())
+        close_loop(SECOND_DAY, stimulus, MatchParams())
         say("4/6 cell matches and confusion matrices")
         _compute(n_workers, threads)
         say("5/6 report")

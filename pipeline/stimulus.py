@@ -8,7 +8,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.images import register_images
 from schemas.closed_loop import ClosedLoopScan, ConfusionPlan, MatchMethod
 from schemas.configuration import configuration_hash
-from schemas.dataset import TargetDataset
+from schemas.dataset import StaticScan, TargetDataset
 from schemas.mei import MEI
 from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
@@ -39,7 +39,6 @@ def make_stimulus_set(plan: dict[str, Any]) -> dict[str, str]:
     if StimulusSet & key:
         return key
     training_set = {"training_set_hash": keys[0]["training_set_hash"]}
-    (TargetDataset & training_set).fetch1("KEY")
     images = np.stack([np.rint(row["mei"]).clip(0, 255).astype(np.uint8) for row in meis])
     with StimulusSet.connection.transaction:
         names = register_images(images, ["mei"] * len(images))
@@ -61,11 +60,18 @@ def close_loop(
 ) -> None:
     """Ask for the confusion matrices of a recording that showed a stimulus set.
 
+    The recording is admitted under the preprocessing of those the stimulus set comes from.
+
     Parameters
     ----------
     scan : dict
-        Key of `StaticScan`: the recording, admitted to the analysis.
+        Key of `Scan`.
+    stimulus : dict
+        Key of `StimulusSet`.
     """
+    sources = TargetDataset.Member & (StimulusSet & stimulus).proj("training_set_hash")
+    scan = scan | {"preprocessing_hash": str(sources.to_arrays("preprocessing_hash")[0])}
+    StaticScan.insert1(scan, skip_duplicates=True)
     ClosedLoopScan.insert1(
         scan | stimulus | {"loop_group": loop_group, "day": day}, skip_duplicates=True
     )

@@ -102,6 +102,11 @@ class _Repeats:
         error = self.noise / (self.counts - 1) / self.counts
         return self.means.var(0, ddof=1) - error.mean(0)
 
+    @property
+    def ceiling(self) -> Floats:
+        """Correlation of the means with the noise-free response, (n_units,)."""
+        return np.sqrt(_positive(self.signal_power) / _positive(self.means.var(0, ddof=1)))
+
 
 def _grouped(
     responses: ArrayLike, image_index: ArrayLike
@@ -166,8 +171,7 @@ def cc_max(responses: ArrayLike, image_index: ArrayLike) -> Floats:
         float64, (n_units,), ``sqrt(signal power / Var(mean response))``; NaN where the signal
         power is not positive.
     """
-    repeats = _Repeats.of(responses, image_index)
-    return np.sqrt(_positive(repeats.signal_power) / _positive(repeats.means.var(0, ddof=1)))
+    return _Repeats.of(responses, image_index).ceiling
 
 
 def cc_norm(responses: ArrayLike, predictions: ArrayLike, image_index: ArrayLike) -> Floats:
@@ -197,8 +201,7 @@ def cc_norm(responses: ArrayLike, predictions: ArrayLike, image_index: ArrayLike
     repeats = _Repeats.of(responses, image_index)
     predicted = _Repeats.of(predictions, image_index).means
     corr = correlation(repeats.means, predicted)
-    ceiling = np.sqrt(_positive(repeats.signal_power) / _positive(repeats.means.var(0, ddof=1)))
-    return np.where(_p_value(repeats) < 0.001, corr / ceiling, np.nan)
+    return np.where(_p_value(repeats) < 0.001, corr / repeats.ceiling, np.nan)
 
 
 def fev(responses: ArrayLike, image_index: ArrayLike) -> Floats:

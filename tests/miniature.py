@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from pipeline import work
-from pipeline.commands.stimulus import admit_like_source
 from pipeline.deletion import delete_rows
 from pipeline.ingest.scan import ScanArrays, Source, insert_scan
 from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
@@ -107,7 +106,7 @@ def _close_the_loop() -> Miniature:
     plan = plans["plans"]["cnn"]
     stimulus = make_stimulus_set(plan)
     ingest_stimulus_day(DAY_2, DAY_1, stimulus, REPEATS, day=2)
-    close_loop(admit_like_source(DAY_2, stimulus), stimulus, MatchParams())
+    close_loop(DAY_2, stimulus, MatchParams())
     failed += _work()
     return Miniature(plans["training_set"], plan, broken["plans"]["cnn"], stimulus, failed)
 

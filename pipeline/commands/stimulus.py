@@ -7,7 +7,6 @@ import typer
 from pipeline.commands.console import database, say
 from pipeline.ingest.rows import BadRecording
 from pipeline.stimulus import close_loop, make_stimulus_set
-from schemas.dataset import StaticScan, TargetDataset
 from schemas.recording import Scan
 from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
@@ -50,14 +49,5 @@ def shown(
         if not Scan & key:
             raise BadRecording(f"there is no recording {key}: ingest it first")
         match = MatchParams(max_distance=max_distance)
-        close_loop(admit_like_source(key, stimulus), stimulus, match, day=day)
+        close_loop(key, stimulus, match, day=day)
         say("registered: `inceptionloop work` computes the matches and confusion matrices")
-
-
-def admit_like_source(scan: dict[str, int], stimulus: dict[str, str]) -> dict:
-    """Admit a recording under the preprocessing of the recordings a stimulus set comes from."""
-    sources = TargetDataset.Member & (StimulusSet & stimulus).proj("training_set_hash")
-    preprocessing = sources.to_arrays("preprocessing_hash")[0]
-    key = scan | {"preprocessing_hash": str(preprocessing)}
-    StaticScan.insert1(key, skip_duplicates=True)
-    return key
