@@ -20,13 +20,15 @@ from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, Selectio
 from schemas.model import ModelComparison, ModelConfig, SeedSet, TrainConfig, TrainingPlan
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
-from science.dataset import DataParams, PreprocessingParams, SplitParams
+from science.dataset import DataParams
 from science.masks import TightMaskParams
 from science.mei import MEIParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
 from science.params import Params
+from science.preprocessing import PreprocessingParams
 from science.reliability import OracleParams, SelectionParams
+from science.split import SplitParams
 
 
 class StudyModel(Params):

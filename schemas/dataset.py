@@ -11,14 +11,10 @@ import numpy as np
 from schemas import recording
 from schemas.configuration import Configuration, configuration_hash
 from schemas.recording import Condition, Scan
-from science.dataset import (
-    DataParams,
-    PreprocessingParams,
-    SplitParams,
-    assign_tiers,
-    pixel_digest,
-    resize_image,
-)
+from science.dataset import DataParams
+from science.digest import array_digest
+from science.preprocessing import PreprocessingParams, resize_image
+from science.split import SplitParams, assign_tiers
 
 schema = dj.Schema()
 
@@ -78,7 +74,7 @@ class Frame(dj.Computed):
             raise ValueError(f"recording {key} has no trials that show an image")
         frames = np.stack([resize_image(i, params.height, params.width) for i in images])
         self.insert1(
-            key | dict(n_frames=len(frames), frames=frames, frames_digest=pixel_digest(frames))
+            key | dict(n_frames=len(frames), frames=frames, frames_digest=array_digest(frames))
         )
         self.Condition.insert(
             key | {"condition_hash": c, "frame_row": row} for row, c in enumerate(conditions)
@@ -137,7 +133,7 @@ class InputResponse(dj.Computed):
         self.insert1(key | dict(n_trials=len(trials), n_recorded_units=len(units)))
         self.Input.insert(key | trial | {"row_id": row} for row, trial in enumerate(trials))
         self.ResponseBlock.insert1(
-            key | dict(responses=responses, responses_digest=pixel_digest(responses))
+            key | dict(responses=responses, responses_digest=array_digest(responses))
         )
         self.ResponseKeys.insert(key | unit | {"col_id": col} for col, unit in enumerate(units))
 

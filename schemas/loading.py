@@ -14,7 +14,8 @@ from schemas.dataset import (
     TargetDataset,
     TrainingSet,
 )
-from science.dataset import ImageDataset, Normalization, Recording, pixel_digest
+from science.dataset import ImageDataset, Normalization, Recording
+from science.digest import array_digest
 
 
 def load_dataset(training_set: dict[str, Any], digest: str) -> ImageDataset:
@@ -81,6 +82,6 @@ def response_block(scan: dict[str, Any]) -> tuple[NDArray[np.float32], dict[int,
 def _intact(stored: ArrayLike, digest: str, what: str) -> NDArray[np.float32]:
     """Load an array from the store; raise ValueError if it is not what was stored."""
     array = np.asarray(stored)
-    if pixel_digest(array) != digest:
+    if array_digest(array) != digest:
         raise ValueError(f"the {what} in the store are damaged: delete their row and compute again")
     return array

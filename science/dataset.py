@@ -1,69 +1,13 @@
 """Recordings as training data: tiers of images, normalisation, and the arrays a model sees."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
-from skimage.transform import resize
+from pydantic import field_validator
 
 from science.params import Params
-
-TIERS = ("train", "validation", "test")
-
-
-class PreprocessingParams(Params):
-    """How shown images become frames and activity becomes one response per trial.
-
-    Attributes
-    ----------
-    height, width : int
-        Frame size in pixels.
-    offset, duration : float
-        Response window in seconds after stimulus onset (traces and spikes; microns_vei 4.4).
-        Finished trial responses pass through unchanged.
-    """
-
-    height: int = Field(36, ge=4, le=512)
-    width: int = Field(64, ge=4, le=512)
-    offset: float = Field(0.05, ge=0.0, le=5.0)
-    duration: float = Field(0.5, gt=0.0, le=10.0)
-
-
-class SplitParams(Params):
-    """Which images train, validate and test a model.
-
-    Every image gets its tier from its own checksum and the seed, so the same image has the same
-    tier in every recording, whatever else was shown (microns_vei 4.3, seeded).
-
-    Attributes
-    ----------
-    method : {'repeated', 'random', 'kfold'}
-        `repeated`: images shown more than once are the test tier. `random`: a fraction of the
-        images is. `kfold`: images are dealt into `n_folds` and one fold is the test tier.
-    validation_fraction : float
-        Fraction of the images outside the test tier that validate.
-    test_fraction : float
-        For `random` only.
-    n_folds, fold : int
-        For `kfold` only; `fold` counts from 0.
-    """
-
-    method: Literal["repeated", "random", "kfold"] = "repeated"
-    seed: int = Field(0, ge=0)
-    validation_fraction: float = Field(0.1, gt=0.0, lt=1.0)
-    test_fraction: float = Field(0.1, gt=0.0, lt=1.0)
-    n_folds: int = Field(5, ge=2)
-    fold: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitParams":
-        if self.fold >= self.n_folds:
-            raise ValueError(f"fold={self.fold} does not exist: folds are 0 to {self.n_folds - 1}")
-        return self
 
 
 class DataParams(Params):
@@ -90,82 +34,6 @@ class DataParams(Params):
     @classmethod
     def _in_any_order(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if names is None else tuple(sorted(set(names)))
-
-
-def _uniform(label: str, image_sha256: str) -> float:
-    """Return a number in [0, 1) that depends on the label and the image only."""
-    digest = hashlib.sha256(f"{label}:{image_sha256}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def assign_tiers(
-    image_sha256: Sequence[str], n_presentations: Sequence[int], params: SplitParams
-) -> list[str]:
-    """Assign each image to a tier.
-
-    Parameters
-    ----------
-    image_sha256 : sequence of str, (n_images,)
-        Checksum of each image's pixels.
-    n_presentations : sequence of int, (n_images,)
-        How often each image was shown.
-    params : SplitParams
-
-    Returns
-    -------
-    list of str, (n_images,)
-        'train', 'validation' or 'test'.
-
-    Raises
-    ------
-    ValueError
-        If a tier that training needs (train, validation) stays empty.
-    """
-    sample = f"{params.method}:{params.seed}"
-
-    def is_test(sha: str, n: int) -> bool:
-        if params.method == "repeated":
-            return n > 1
-        u = _uniform(f"test:{sample}", sha)
-        if params.method == "random":
-            return u < params.test_fraction
-        return int(u * params.n_folds) == params.fold
-
-    tiers = [
-        "test"
-        if is_test(sha, n)
-        else "validation"
-        if _uniform(f"validation:{sample}", sha) < params.validation_fraction
-        else "train"
-        for sha, n in zip(image_sha256, n_presentations, strict=True)
-    ]
-    for tier in ("train", "validation"):
-        if tier not in tiers:
-            raise ValueError(
-                f"no image is left for the {tier} tier: {len(tiers)} images, of which "
-                f"{tiers.count('test')} are the test tier under method '{params.method}'. "
-                "Choose another split: for recordings in which every image is repeated, "
-                "'kfold' or 'random'."
-            )
-    return tiers
-
-
-def resize_image(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.float32]:
-    """Resize one grey image (h, w) to (height, width), antialiased, values kept (0-255)."""
-    if image.shape == (height, width):
-        return image.astype(np.float32)
-    return resize(
-        image.astype(np.float32), (height, width), order=1, anti_aliasing=True, preserve_range=True
-    ).astype(np.float32)
-
-
-def pixel_digest(*arrays: NDArray[np.generic]) -> str:
-    """Return the SHA-256 of the arrays' types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.stimulus import close_loop, make_stimulus_set
 from pipeline.study import Study, register
 from schemas import graph, recording
 from science.closed_loop import MatchParams
-from science.dataset import pixel_digest
+from science.digest import array_digest
 from science.virtual import SessionDesign, VirtualAnimalParams
 
 ANIMAL = VirtualAnimalParams(n_simple=6, n_complex=6, n_undriven=4)
@@ -138,7 +138,7 @@ def insert_arrays(key: dict[str, int], content: dict[str, Any], **changes: Any) 
     n_images, n_units = len(content["images"]), content["responses"].shape[1]
     more = {"image_class": np.full(n_images, "image"), "unit_id": np.arange(1, n_units + 1)}
     scan = ScanArrays(**(more | content | changes))
-    digest = pixel_digest(scan.images, scan.image_index, scan.responses)
+    digest = array_digest(scan.images, scan.image_index, scan.responses)
     insert_scan(key, scan, Source("test", "1", "made in a test", None, digest))
     return scan
 

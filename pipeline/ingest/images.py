@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.rows import BadRecording, insert_in_chunks
 from schemas import recording
-from science.dataset import pixel_digest
+from science.digest import array_digest
 
 
 def register_images(
@@ -37,7 +37,7 @@ def _register_class(
     name: str, images: NDArray[np.uint8], given: Sequence[int] | None
 ) -> Sequence[int]:
     """Insert the new images of one class; return the numbers of all."""
-    digests = [pixel_digest(image) for image in images]
+    digests = [array_digest(image) for image in images]
     known = (recording.Image & {"image_class": name}).proj("image_sha256").to_dicts()
     digest_of = {row["image_id"]: row["image_sha256"] for row in known}
     numbers = _numbered(digests, digest_of) if given is None else given

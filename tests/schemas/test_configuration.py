@@ -15,8 +15,9 @@ from schemas.dataset import DataConfig, Preprocessing, SplitConfig, StaticMultiD
 from schemas.mei import MaskMethod, MEIMethod, SelectionRule
 from schemas.model import CoreConfig, ModelConfig, ReadoutConfig, SeedSet, TrainConfig
 from schemas.reliability import OracleMethod
-from science.dataset import DataParams, SplitParams
+from science.dataset import DataParams
 from science.model.config import ImageModelConfig
+from science.split import SplitParams
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

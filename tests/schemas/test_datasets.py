@@ -20,7 +20,9 @@ from schemas.dataset import (
 )
 from schemas.loading import load_dataset
 from schemas.recording import Condition, Image, Trial
-from science.dataset import DataParams, SplitParams, resize_image
+from science.dataset import DataParams
+from science.preprocessing import resize_image
+from science.split import SplitParams
 
 RANDOM = SplitParams(method="random", validation_fraction=0.3, test_fraction=0.3, seed=4)
 HEIGHT, WIDTH = 6, 9

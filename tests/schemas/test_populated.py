@@ -22,7 +22,7 @@ from schemas.operations import CodeVersion
 from schemas.recording import Activity, Condition, Image, Trial
 from schemas.reliability import Oracle, OracleRankedUnit
 from schemas.stimulus import StimulusSet
-from science.dataset import pixel_digest
+from science.digest import array_digest
 from science.metrics import correlation
 from science.model.network import predict
 from science.model.weights import unpack
@@ -448,7 +448,7 @@ def test_one_changed_bit_in_the_responses_is_noticed(populated):
     (path,) = [
         p
         for p in location.rglob("*.npy")
-        if np.load(p).shape == stored.shape and pixel_digest(np.load(p)) == digest
+        if np.load(p).shape == stored.shape and array_digest(np.load(p)) == digest
         if "input_response" in str(p)
     ]
     original = path.read_bytes()
@@ -460,4 +460,4 @@ def test_one_changed_bit_in_the_responses_is_noticed(populated):
             response_block(scan)
     finally:
         path.write_bytes(original)
-    assert pixel_digest(response_block(scan)[0]) == digest
+    assert array_digest(response_block(scan)[0]) == digest

@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from science.dataset import (
-    DataParams,
-    ImageDataset,
-    Normalization,
-    PreprocessingParams,
-    Recording,
-    SplitParams,
-    assign_tiers,
-    pixel_digest,
-    repeat_average,
-    resize_image,
-)
+from science.dataset import DataParams, ImageDataset, Normalization, Recording, repeat_average
+from science.digest import array_digest
+from science.preprocessing import PreprocessingParams, resize_image
+from science.split import SplitParams, assign_tiers
 
 IMAGES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(600)]
 ONCE = [1] * len(IMAGES)
@@ -157,10 +149,10 @@ def test_bad_preprocessing_parameters_are_refused(wrong):
 def test_a_digest_is_of_type_shape_and_bytes():
     a = np.arange(6, dtype=np.uint8)
     different = [a, a.reshape(2, 3), a.astype(np.int8), a[::-1], a.astype(np.float32)]
-    assert len({pixel_digest(x) for x in different}) == len(different)
+    assert len({array_digest(x) for x in different}) == len(different)
     square = np.arange(9).reshape(3, 3)
-    assert pixel_digest(square.T) == pixel_digest(np.ascontiguousarray(square.T))
-    assert pixel_digest(a) == pixel_digest(a.copy())
+    assert array_digest(square.T) == array_digest(np.ascontiguousarray(square.T))
+    assert array_digest(a) == array_digest(a.copy())
 
 
 # --- normalisation (microns_vei 5.2)
