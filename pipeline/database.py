@@ -7,6 +7,7 @@ from pipeline.errors import UserError
 from pipeline.server import Report
 from pipeline.settings import Settings
 from schemas import graph
+from schemas.cache import use_cache
 
 
 class NotInitialised(UserError):
@@ -33,6 +34,7 @@ def open_database(create: bool = False, report: Report = lambda message: None) -
     logging.getLogger("datajoint").setLevel(logging.WARNING)
     settings = Settings()
     connect(settings, report)
+    use_cache(settings.cache_folder, int(settings.cache_gb * 1e9))
     if create:
         graph.create(settings.prefix)
         return settings

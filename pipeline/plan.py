@@ -6,16 +6,10 @@ from typing import Any
 import datajoint as dj
 
 from pipeline.status import TableStatus, status
-from schemas.dataset import (
-    Frame,
-    InputResponse,
-    Preprocessing,
-    StaticMultiDataset,
-    StaticScan,
-    TrainingSet,
-)
+from schemas.dataset import StaticMultiDataset, TrainingSet
 from schemas.mei import MEI, SelectionRule, TargetModel
 from schemas.recording import Scan, Trial
+from schemas.responses import Frame, InputResponse, Preprocessing, StaticScan
 
 ASSUMED_SECONDS = {"TrainedModel": 180.0, "MEI": 180.0, "TightMEIMask": 20.0}
 """For tables without any finished job; from the demo on two cores."""

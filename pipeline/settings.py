@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -23,6 +23,9 @@ class Settings(BaseSettings):
         Folder of the object store when it lies outside `home` (``INCEPTIONLOOP_STORE``).
     mysqld : str or None
         Server program to use instead of the one found on the machine (``INCEPTIONLOOP_MYSQLD``).
+    cache_gb : float
+        Size limit of the datasets that are kept ready on this machine
+        (``INCEPTIONLOOP_CACHE_GB``).
 
     Raises
     ------
@@ -38,6 +41,7 @@ class Settings(BaseSettings):
     prefix: str = "inceptionloop_"
     store: Path | None = None
     mysqld: str | None = None
+    cache_gb: float = Field(20.0, gt=0)
 
     @field_validator("home", "store")
     @classmethod
@@ -64,6 +68,11 @@ class Settings(BaseSettings):
     def store_folder(self) -> Path:
         """Object store: arrays and network weights too large for a row."""
         return self.store or self.home / "store"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Datasets as arrays, ready to be mapped into memory; can be deleted at any time."""
+        return self.home / "cache"
 
     @property
     def log_folder(self) -> Path:

@@ -8,8 +8,9 @@ from pipeline.errors import UserError
 from pipeline.ingest.images import register_images
 from schemas.closed_loop import ClosedLoopScan, ConfusionPlan, MatchMethod
 from schemas.configuration import configuration_hash
-from schemas.dataset import StaticScan, TargetDataset
+from schemas.dataset import TargetDataset
 from schemas.mei import MEI
+from schemas.responses import StaticScan
 from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
 

@@ -9,25 +9,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
 from schemas.configuration import configuration_hash
-from schemas.dataset import (
-    DataConfig,
-    Preprocessing,
-    StaticMultiDataset,
-    StaticScan,
-    TrainingSet,
-)
+from schemas.dataset import DataConfig, StaticMultiDataset, TrainingSet
 from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, SelectionRule, TargetModel
 from schemas.model import ModelComparison, ModelConfig, SeedSet, TrainConfig, TrainingPlan
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
+from schemas.responses import Preprocessing, StaticScan
 from science.dataset import DataParams
 from science.masks import TightMaskParams
 from science.mei import MEIParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
+from science.oracle import LeaveOneOut, OracleParams
 from science.params import Params
 from science.preprocessing import PreprocessingParams
-from science.reliability import OracleParams, SelectionParams
+from science.selection import SelectionParams
 from science.split import SplitParams
 
 
@@ -54,7 +50,7 @@ class Study(Params):
     preprocessing: PreprocessingParams = PreprocessingParams()
     split: SplitParams = SplitParams()
     data: DataParams = DataParams()
-    oracle: OracleParams = OracleParams()
+    oracle: OracleParams = LeaveOneOut()
     training: TrainParams = TrainParams()
     models: dict[str, StudyModel] = Field({"cnn": StudyModel()}, min_length=1)
     selection: SelectionParams = SelectionParams()

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.virtual import load_animal
 from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
-from schemas.dataset import ConditionTier, Frame, TargetDataset
+from schemas.dataset import ConditionTier, TargetDataset
 from schemas.mei import MEI, TightMEIMask
 from schemas.model import Ensemble
 from schemas.recording import VirtualAnimal
+from schemas.responses import Frame
 from science.virtual import VirtualAnimal as VirtualMouse
 
 WELL_PREDICTED = 0.3

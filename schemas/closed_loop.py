@@ -6,10 +6,11 @@ import datajoint as dj
 import numpy as np
 
 from schemas.configuration import Configuration, configuration_hash
-from schemas.dataset import InputResponse, StaticScan, TargetDataset
+from schemas.dataset import TargetDataset
 from schemas.loading import response_block
 from schemas.recording import Condition as ShownCondition
 from schemas.recording import Scan, Stack, StackRegistration, Trial
+from schemas.responses import InputResponse, StaticScan
 from schemas.rows import nullable
 from schemas.stimulus import StimulusKind, StimulusSet
 from science.closed_loop import (

@@ -1,141 +1,24 @@
-"""From recordings to training sets: frames, responses, splits, groups of recordings."""
+"""From recordings to training sets: splits, groups of recordings, tiers, columns."""
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import datajoint as dj
-import numpy as np
 
 from schemas import recording
 from schemas.configuration import Configuration, configuration_hash
 from schemas.recording import Condition, Scan
+from schemas.responses import Eye, Frame, InputResponse, Preprocessing, StaticScan, Treadmill
 from science.dataset import DataParams
-from science.digest import array_digest
-from science.preprocessing import PreprocessingParams, resize_image
 from science.split import SplitParams, assign_tiers
 
 schema = dj.Schema()
 
-
-@schema
-class Preprocessing(Configuration, dj.Manual):
-    definition = """
-    # How images become frames and activity becomes responses
-    preprocessing_hash : char(16)
-    ---
-    frame_height : int16                # px
-    frame_width : int16                 # px
-    preprocessing_params : json
-    """
-    params_type = PreprocessingParams
-    params_column = "preprocessing_params"
-
-    @classmethod
-    def columns(cls, params: PreprocessingParams) -> dict[str, Any]:
-        return {"frame_height": params.height, "frame_width": params.width}
-
-
-@schema
-class StaticScan(dj.Manual):
-    definition = """
-    # A recording admitted to the analysis, under one preprocessing
-    -> Scan
-    -> Preprocessing
-    """
-
-
-@schema
-class Frame(dj.Computed):
-    definition = """
-    # The images of a recording at working resolution
-    -> StaticScan
-    ---
-    n_frames : int32
-    frames : <npy@>                     # float32, (n_frames, height, width), grey values 0-255
-    frames_digest : char(64)
-    """
-
-    class Condition(dj.Part):
-        definition = """
-        # Which frame shows which condition
-        -> master
-        -> Condition
-        ---
-        frame_row : int32
-        """
-
-    def make(self, key: dict[str, Any]) -> None:
-        params = Preprocessing.params(key)
-        shown = recording.Image * Condition & (recording.Trial & key)
-        conditions, images = shown.to_arrays("condition_hash", "image", order_by="condition_hash")
-        if len(conditions) == 0:
-            raise ValueError(f"recording {key} has no trials that show an image")
-        frames = np.stack([resize_image(i, params.height, params.width) for i in images])
-        self.insert1(
-            key | dict(n_frames=len(frames), frames=frames, frames_digest=array_digest(frames))
-        )
-        self.Condition.insert(
-            key | {"condition_hash": c, "frame_row": row} for row, c in enumerate(conditions)
-        )
-
-
-@schema
-class InputResponse(dj.Computed):
-    definition = """
-    # The inputs of a recording and the responses to them, trial by trial
-    -> Frame
-    ---
-    n_trials : int32
-    n_recorded_units : int32
-    """
-
-    class Input(dj.Part):
-        definition = """
-        # What a row of the response block showed
-        -> master
-        -> recording.Trial
-        ---
-        row_id : int32
-        -> Frame.Condition
-        """
-
-    class ResponseBlock(dj.Part):
-        definition = """
-        -> master
-        ---
-        responses : <npy@>              # float32, (n_trials, n_recorded_units)
-        responses_digest : char(64)
-        """
-
-    class ResponseKeys(dj.Part):
-        definition = """
-        # Which unit a column of the response block is
-        -> master
-        -> Scan.Unit
-        ---
-        col_id : int32
-        """
-
-    def make(self, key: dict[str, Any]) -> None:
-        kind, activity = (recording.Activity & key).fetch1("activity_kind", "activity")
-        if kind != "trial_response":
-            raise ValueError(f"responses cannot be taken from activity of kind '{kind}' yet")
-        responses = np.asarray(activity, np.float32)
-        trials = (recording.Trial & key).to_dicts(order_by="trial_idx")
-        units = (Scan.Unit & key).keys(order_by="unit_id")
-        if responses.shape != (len(trials), len(units)):
-            raise ValueError(
-                f"activity of {key} has shape {responses.shape}, but the recording has "
-                f"{len(trials)} trials and {len(units)} units"
-            )
-        self.insert1(key | dict(n_trials=len(trials), n_recorded_units=len(units)))
-        self.Input.insert(key | trial | {"row_id": row} for row, trial in enumerate(trials))
-        self.ResponseBlock.insert1(
-            key | dict(responses=responses, responses_digest=array_digest(responses))
-        )
-        self.ResponseKeys.insert(key | unit | {"col_id": col} for col, unit in enumerate(units))
+DATASET_FORMAT = 1
+"""Of the arrays that `schemas.loading` makes of a dataset; part of its digest."""
 
 
 @schema
@@ -164,6 +47,7 @@ class DataConfig(Configuration, dj.Manual):
     data_hash : char(16)
     ---
     -> SplitConfig
+    with_behavior : bool                # inputs hold pupil and running
     data_params : json
     """
     params_type = DataParams
@@ -176,7 +60,8 @@ class DataConfig(Configuration, dj.Manual):
         split_key = SplitConfig.register(split)
         document = checked.model_dump(mode="json")
         key = {"data_hash": configuration_hash("DataConfig", document | split_key, cls.version)}
-        cls.insert1(key | split_key | {"data_params": document}, skip_duplicates=True)
+        row = key | split_key | {"data_params": document, "with_behavior": checked.behavior}
+        cls.insert1(row, skip_duplicates=True)
         return key
 
 
@@ -352,10 +237,13 @@ class TargetDataset(dj.Computed):
     def key_source(self) -> dj.expression.QueryExpression:
         """Image training sets all of whose recordings are preprocessed and split."""
         members = _members()
+        behaving = members & "with_behavior"
         return (
             (TrainingSet & "training_family = 'image'").proj()
             - (members - InputResponse).proj()
             - (members - ConditionTier).proj()
+            - ((behaving & recording.PupilTrack) - Eye).proj()
+            - ((behaving & recording.TreadmillTrace) - Treadmill).proj()
         )
 
     def make(self, key: dict[str, Any]) -> None:
@@ -373,18 +261,44 @@ class TargetDataset(dj.Computed):
                 unit | {"readout_key": name, "readout_column": column}
                 for column, unit in enumerate(selected)
             ]
-            contents.append(
-                [
-                    (Frame & scan).fetch1("frames_digest"),
-                    (InputResponse.ResponseBlock & scan).fetch1("responses_digest"),
-                    (ConditionTier.Condition & scan & split).to_dicts(order_by="condition_hash"),
-                    selected,
-                ]
-            )
-        digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+            contents.append([_content(scan, split, params), selected])
+        version = {"params": params.model_dump(mode="json"), "format": DATASET_FORMAT}
+        document = json.dumps([version, contents], sort_keys=True)
+        digest = hashlib.sha256(document.encode()).hexdigest()
         self.insert1(key | {"n_units": len(units), "dataset_digest": digest})
         self.Member.insert(member_rows)
         self.Unit.insert(key | {"unit_index": i} | unit for i, unit in enumerate(units))
+
+
+def _content(scan: dict[str, Any], split: dict[str, str], params: DataParams) -> list[Any]:
+    """Return the checksums of everything the data of a recording come from.
+
+    Raises
+    ------
+    ValueError
+        If the recording has no images of a wanted class, or lacks the behaviour that is wanted.
+    """
+    blocks = InputResponse.ResponseBlock & scan
+    content = [
+        (Frame & scan).fetch1("frames_digest"),
+        blocks.to_arrays("responses_digest", order_by="response_block").tolist(),
+        (ConditionTier.Condition & scan & split).to_dicts(order_by="condition_hash"),
+        (InputResponse.Input & scan).to_arrays("trial_idx", order_by="row_id").tolist(),
+    ]
+    if params.image_classes is not None:
+        shown = dj.U("image_class") & (Frame.Condition * Condition & scan)
+        _refuse_unknown("image_class", params.image_classes, shown, scan)
+    if params.behavior:
+        for table, what in ((Eye, "eye tracking"), (Treadmill, "running speed")):
+            if not table & scan:
+                raise ValueError(
+                    f"recording {readout_key(scan)} has no {what}: set behavior = false"
+                )
+        content += [
+            (Eye & scan).fetch1("eye_digest"),
+            (Treadmill & scan).fetch1("treadmill_digest"),
+        ]
+    return content
 
 
 def _check_tiers(members: list[dict[str, Any]]) -> None:
@@ -414,22 +328,34 @@ def _selected_units(scan: dict[str, Any], params: DataParams) -> list[dict[str, 
         If an area or layer does not exist in the recording, or no unit is left.
     """
     recorded = units = Scan.Unit & {a: scan[a] for a in Scan.primary_key}
-    wanted = (
-        (recording.UnitArea, "brain_area", params.brain_areas),
-        (recording.UnitLayer, "layer", params.layers),
-    )
-    for table, attribute, names in wanted:
-        if names is None:
+    areas, layers = recording.AreaMembership, recording.LayerMembership
+    for table, attribute, wanted, unwanted in (
+        (areas, "brain_area", params.brain_areas, params.exclude_areas),
+        (layers, "layer", params.layers, params.exclude_layers),
+    ):
+        if wanted is None and not unwanted:
             continue
-        present = set((table & recorded).to_arrays(attribute).tolist())
-        unknown = sorted(set(names) - present)
-        if unknown:
-            raise ValueError(
-                f"{attribute} {unknown} does not occur in recording {readout_key(scan)}, "
-                f"which has {sorted(present)}"
-            )
-        units = units & (table & [{attribute: name} for name in names])
+        # what lies in no area or layer has a name, too, and may well not occur
+        asked = {*(wanted or ()), *unwanted} - {"unknown", "unset"}
+        _refuse_unknown(attribute, asked, table & recorded, scan)
+        members = table
+        if wanted is not None:
+            members = members & [{attribute: name} for name in wanted]
+        units = units & (members - [{attribute: name} for name in unwanted])
     selected = units.keys(order_by="unit_id")
     if not selected:
         raise ValueError(f"no unit of recording {readout_key(scan)} is left by {params}")
     return selected
+
+
+def _refuse_unknown(
+    attribute: str, names: Iterable[str], table: dj.expression.QueryExpression, scan: dict[str, Any]
+) -> None:
+    """Raise ValueError if a name does not occur in a recording."""
+    present = set(table.to_arrays(attribute).tolist())
+    unknown = sorted(set(names) - present)
+    if unknown or not present:
+        raise ValueError(
+            f"{attribute} {unknown} does not occur in recording {readout_key(scan)}, "
+            f"which has {sorted(present)}"
+        )

@@ -14,12 +14,14 @@ from schemas import (
     operations,
     recording,
     reliability,
+    responses,
     stimulus,
 )
 
 MODULES: tuple[ModuleType, ...] = (
     operations,
     recording,
+    responses,
     dataset,
     reliability,
     model,
@@ -52,13 +54,28 @@ class Step:
 
 
 STEPS: tuple[Step, ...] = (
-    Step(dataset.Frame, lambda: dataset.StaticScan.proj()),
-    Step(dataset.InputResponse, lambda: dataset.StaticScan.proj(), (dataset.Frame,)),
+    Step(responses.Frame, lambda: responses.StaticScan.proj()),
+    Step(responses.InputResponse, lambda: responses.StaticScan.proj(), (responses.Frame,)),
+    Step(
+        responses.Eye,
+        lambda: (responses.StaticScan & recording.PupilTrack).proj(),
+        (responses.InputResponse,),
+    ),
+    Step(
+        responses.Treadmill,
+        lambda: (responses.StaticScan & recording.TreadmillTrace).proj(),
+        (responses.InputResponse,),
+    ),
     Step(dataset.ConditionTier, lambda: dataset.ConditionTier().key_source),
     Step(
         dataset.TargetDataset,
         lambda: (dataset.TrainingSet & "training_family = 'image'").proj(),
-        (dataset.InputResponse, dataset.ConditionTier),
+        (
+            responses.InputResponse,
+            responses.Eye,
+            responses.Treadmill,
+            dataset.ConditionTier,
+        ),
     ),
     Step(reliability.Oracle, lambda: reliability.OraclePlan.proj(), (dataset.TargetDataset,)),
     Step(
@@ -67,13 +84,22 @@ STEPS: tuple[Step, ...] = (
         (reliability.Oracle,),
     ),
     Step(
+        reliability.UnitStatistics,
+        lambda: (dataset.TrainingSet & reliability.OraclePlan).proj(),
+        (dataset.TargetDataset,),
+    ),
+    Step(
         model.TrainedModel,
         lambda: dj.U(*model.TrainedModel.primary_key) & (model.TrainingPlan * model.SeedSet.Member),
         (dataset.TargetDataset,),
     ),
     Step(model.Ensemble, lambda: model.TrainingPlan.proj(), (model.TrainedModel,)),
     Step(model.ModelGroup, lambda: model.ModelComparison.proj(), (model.Ensemble,)),
-    Step(mei.UnitSelection, lambda: mei.SelectionPlan.proj(), (reliability.OracleRankedUnit,)),
+    Step(
+        mei.UnitSelection,
+        lambda: mei.SelectionPlan.proj(),
+        (reliability.OracleRankedUnit, reliability.UnitStatistics),
+    ),
     Step(mei.MEI, lambda: mei.TargetModel.proj(), (model.Ensemble, mei.UnitSelection)),
     Step(mei.TightMEIMask, lambda: mei.MaskPlan.proj(), (mei.MEI,)),
     Step(
@@ -89,7 +115,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         closed_loop.ConfusionMatrix,
         lambda: closed_loop.ConfusionPlan.proj(),
-        (closed_loop.BestProximityCellMatch, dataset.InputResponse),
+        (closed_loop.BestProximityCellMatch, responses.InputResponse),
     ),
     Step(
         closed_loop.DiagonalTest,

@@ -7,6 +7,7 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from schemas.code_version import code_version
 from schemas.configuration import Configuration
@@ -19,12 +20,13 @@ from schemas.model import (
     load_ensemble,
 )
 from schemas.operations import CodeVersion
-from schemas.reliability import Oracle, OraclePlan, OracleRankedUnit
+from schemas.recording import Scan
+from schemas.reliability import Oracle, OraclePlan, OracleRankedUnit, UnitStatistics
 from schemas.rows import nullable
 from science.masks import TightMaskParams, TightMaskResult, tight_mask
 from science.mei import ContrastTuning, MEIParams, MEIResult, ascend, contrast_tuning
 from science.model.own_units import OwnUnits
-from science.reliability import SelectionParams, select_units
+from science.selection import Candidates, SelectionParams, select_units
 
 schema = dj.Schema()
 
@@ -64,6 +66,8 @@ class UnitSelection(dj.Computed):
     # The units that a rule selects; none is a result too
     -> SelectionPlan
     ---
+    -> OracleRankedUnit
+    -> UnitStatistics
     n_selected : int32
     """
 
@@ -84,17 +88,15 @@ class UnitSelection(dj.Computed):
 
     @property
     def key_source(self) -> dj.expression.QueryExpression:
-        """Plans whose dataset is ranked by the oracle they name."""
-        return (SelectionPlan & (SelectionPlan * OracleRankedUnit.proj()).proj()).proj()
+        """Plans whose dataset is described, and ranked by the oracle they name."""
+        ranked = SelectionPlan & (SelectionPlan * OracleRankedUnit.proj()).proj()
+        return (ranked & UnitStatistics).proj()
 
     def make(self, key: dict[str, Any]) -> None:
         params = SelectionRule.params(key)
-        oracle = OracleRankedUnit & (SelectionPlan & key).proj("oracle_hash")
-        scores = Oracle.UnitScores & (SelectionPlan & key).proj("oracle_hash")
-        ranked = (OracleRankedUnit.Unit & oracle).to_arrays("unit_index", order_by="oracle_rank")
-        reliable = scores.to_arrays("reliable", order_by="unit_index").astype(bool)
-        selected = select_units(ranked, reliable, params).tolist()
-        self.insert1(key | {"n_selected": len(selected)})
+        oracle = (OracleRankedUnit & (SelectionPlan & key).proj("oracle_hash")).fetch1("KEY")
+        selected = select_units(_candidates(oracle), params).tolist()
+        self.insert1(key | oracle | {"n_selected": len(selected)})
         n_blocks = -(-len(selected) // params.block_size)
         self.Block.insert(key | {"unit_block": block} for block in range(n_blocks))
         self.Unit.insert(
@@ -106,6 +108,32 @@ class UnitSelection(dj.Computed):
             }
             for rank, unit in enumerate(selected)
         )
+
+
+def _candidates(oracle: dict[str, Any]) -> Candidates:
+    """Return what selection rules look at, of all units that an oracle ranked."""
+    units = TargetDataset.Unit * UnitStatistics.Unit.proj("response_variance") * Scan.Unit
+    scored = units * Oracle.UnitScores.proj("oracle", "reliable") & oracle
+    rows = scored.to_dicts(order_by="unit_index")
+    fields = (Scan.Field & (TargetDataset.Member & oracle)).to_dicts()
+    sizes = {tuple(f[a] for a in Scan.Field.primary_key): f for f in fields}
+    in_field = [sizes.get(tuple(r[a] for a in Scan.Field.primary_key), {}) for r in rows]
+    return Candidates(
+        ranked=(OracleRankedUnit.Unit & oracle).to_arrays("unit_index", order_by="oracle_rank"),
+        reliable=np.array([row["reliable"] for row in rows], bool),
+        oracle=_columns(rows, "oracle")[:, 0],
+        variance=_columns(rows, "response_variance")[:, 0],
+        recording=np.array([row["readout_key"] for row in rows]),
+        position=_columns(rows, "um_x", "um_y", "um_z"),
+        pixel=_columns(rows, "px_x", "px_y"),
+        field_px=_columns(in_field, "px_width", "px_height"),
+        field_um=_columns(in_field, "um_width", "um_height"),
+    )
+
+
+def _columns(rows: list[dict[str, Any]], *names: str) -> NDArray[np.float64]:
+    """Return columns of rows as an array (n_rows, n_names), NaN where there is nothing."""
+    return np.array([[row.get(name) for name in names] for row in rows], np.float64)
 
 
 @schema

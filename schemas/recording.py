@@ -14,12 +14,25 @@ class Scan(dj.Manual):
     scan_idx : int16
     ---
     reader : varchar(24)                # which reader ingested it
-    reader_version : varchar(16)
-    source_name : varchar(255)          # file name, or a description of the generator
+    reader_version : varchar(32)
+    source_name : varchar(255)          # file or folder, or a description of the generator
     source_size = null : int64          # bytes
-    source_sha256 = null : char(64)
+    source_sha256 = null : char(64)     # of a folder: of the list of its files' checksums
     ingested_at = CURRENT_TIMESTAMP : datetime
     """
+
+    class Field(dj.Part):
+        definition = """
+        # An imaged plane
+        -> master
+        field : int16
+        ---
+        field_depth = null : float64    # um below the pia
+        px_height = null : int16
+        px_width = null : int16
+        um_height = null : float64
+        um_width = null : float64
+        """
 
     class Unit(dj.Part):
         definition = """
@@ -27,30 +40,33 @@ class Scan(dj.Manual):
         -> master
         unit_id : int32
         ---
-        field = null : int16            # imaging field, where there is one
+        -> [nullable] Scan.Field
+        px_x = null : float64           # in its field, px
+        px_y = null : float64
         um_x = null : float64           # position in the recording's own frame, um
         um_y = null : float64
         um_z = null : float64
+        delay = 0 : float64             # s, of its samples after the frame times
         """
 
 
 @schema
-class UnitArea(dj.Manual):
+class AreaMembership(dj.Manual):
     definition = """
     # Visual area of a unit
     -> Scan.Unit
     ---
-    brain_area : varchar(16)
+    brain_area : varchar(16)            # 'unknown': outside every drawn area
     """
 
 
 @schema
-class UnitLayer(dj.Manual):
+class LayerMembership(dj.Manual):
     definition = """
     # Cortical layer of a unit
     -> Scan.Unit
     ---
-    layer : varchar(16)
+    layer : varchar(16)                 # 'unset': below and above every known layer
     """
 
 
@@ -107,6 +123,7 @@ class Condition(dj.Manual):
     stimulus_type : varchar(24)         # 'static'
     presentation_time = null : float64  # s
     pre_blank_period = null : float64   # s
+    stimulus_params = null : json       # of a rendered image: orientation, position, ...
     """
 
 
@@ -118,6 +135,30 @@ class Trial(dj.Manual):
     trial_idx : int32
     ---
     -> Condition
+    trial_onset = null : float64        # s, on the clock of the stimulus
+    trial_offset = null : float64       # s
+    n_flips = null : int16              # of the screen, where they were recorded
+    """
+
+
+@schema
+class ExcludedTrial(dj.Manual):
+    definition = """
+    # A trial that is left out of every analysis; ingest fills in the malformed ones
+    -> Trial
+    ---
+    exclusion_comment : varchar(64)
+    """
+
+
+@schema
+class FrameClock(dj.Manual):
+    definition = """
+    # When the microscope took its frames, all depths interleaved
+    -> Scan
+    ---
+    n_depths : int16
+    frame_times : <npy@>                # float64, s, (n, 1 or 2): stimulus, behaviour clock
     """
 
 
@@ -128,18 +169,41 @@ class Activity(dj.Manual):
     -> Scan
     ---
     activity_kind : enum('trace', 'spike_times', 'trial_response')
-    activity : <npy@>                   # trial_response: (n_trials, n_units) by trial_idx, unit_id
+    """
+
+    class Block(dj.Part):
+        definition = """
+        # Some of the units, in the order of unit_id
+        -> master
+        activity_block : int16
+        ---
+        n_block_units : int32
+        activity : <npy@>               # (n_frames or n_trials, n_block_units), or spike times, s
+        spike_counts = null : <blob>    # of spike times: how many are of each unit
+        activity_digest : char(64)
+        """
+
+
+@schema
+class PupilTrack(dj.Manual):
+    definition = """
+    # The pupil: a track in time, or finished numbers per trial
+    -> Scan
+    ---
+    pupil_sampling : enum('track', 'trial')
+    pupil_track : <npy@>                # track: t (s, behaviour clock), radius, x, y; NaN where
+                                        # undetected. trial: radius, its change, x, y
     """
 
 
 @schema
-class Behavior(dj.Manual):
+class TreadmillTrace(dj.Manual):
     definition = """
-    # Behaviour per trial, where it was recorded
+    # Running: a track in time, or finished numbers per trial
     -> Scan
     ---
-    behavior_names : json               # names of the columns, with units
-    behavior : <npy@>                   # float32, (n_trials, n_names) by trial_idx
+    treadmill_sampling : enum('track', 'trial')
+    treadmill_track : <npy@>            # track: t (s, behaviour clock), velocity. trial: speed
     """
 
 

@@ -1,7 +1,7 @@
 """Recordings as training data: tiers of images, normalisation, and the arrays a model sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,22 @@ from science.params import Params
 
 
 class DataParams(Params):
-    """Which units are modelled and how data are normalised (microns_vei 5).
+    """Which units and trials are modelled and how data are normalised (microns_vei 5).
 
     Attributes
     ----------
     brain_areas, layers : tuple of str, optional
         Keep units of these areas and layers; None keeps all.
+    exclude_areas, exclude_layers : tuple of str
+        Leave out units of these: ``("unknown",)`` keeps all areas but unknown.
+    image_classes : tuple of str, optional
+        Keep trials that showed images of these classes; None keeps all.
+    normalize_images : bool
+        z-score images by mean and standard deviation over the train tier.
     normalize_responses : bool
         Divide each unit's responses by their standard deviation over the train tier.
+    behavior : bool
+        Load pupil and running, and leave out the trials in which either is not valid.
     average_repeats : bool
         Train and stop early on the mean response to each image instead of single trials: the
         same Poisson objective up to the weight of the images, in a fraction of the time where
@@ -27,10 +35,15 @@ class DataParams(Params):
 
     brain_areas: tuple[str, ...] | None = None
     layers: tuple[str, ...] | None = None
+    exclude_areas: tuple[str, ...] = ()
+    exclude_layers: tuple[str, ...] = ()
+    image_classes: tuple[str, ...] | None = None
+    normalize_images: bool = True
     normalize_responses: bool = True
+    behavior: bool = False
     average_repeats: bool = False
 
-    @field_validator("brain_areas", "layers")
+    @field_validator("brain_areas", "layers", "exclude_areas", "exclude_layers", "image_classes")
     @classmethod
     def _in_any_order(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if names is None else tuple(sorted(set(names)))
@@ -50,12 +63,18 @@ class Recording:
         Row of `frames` that each trial showed.
     responses : float32, (n_trials, n_units)
         Raw responses (spikes, or deconvolved activity).
+    behavior : float32, (n_trials, 3), optional
+        Pupil radius, its change, running speed.
+    pupil_center : float32, (n_trials, 2), optional
+        x, y.
     """
 
     frames: NDArray[np.float32]
     tiers: NDArray[np.str_]
     image_index: NDArray[np.int64]
     responses: NDArray[np.float32]
+    behavior: NDArray[np.float32] | None = None
+    pupil_center: NDArray[np.float32] | None = None
 
     def trials(self, tier: str) -> NDArray[np.int64]:
         """Return the trials that showed images of one tier."""
@@ -72,25 +91,37 @@ class Normalization:
         Pooled over pixels and images of all members, grey values.
     response_scale : dict of str to float32 (n_units,)
         What each unit's responses are divided by, per readout key.
+    behavior_scale : dict of str to float32 (3,)
+        What pupil radius, its change and running speed are divided by, per readout key.
+    pupil_mean, pupil_std : dict of str to float32 (2,)
+        By which the pupil's centre is z-scored, per readout key.
     """
 
     image_mean: float
     image_std: float
     response_scale: Mapping[str, NDArray[np.float32]]
+    behavior_scale: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    pupil_mean: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    pupil_std: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, recordings: Mapping[str, Recording], normalize_responses: bool = True
+        cls, recordings: Mapping[str, Recording], params: DataParams | None = None
     ) -> "Normalization":
         """Compute the statistics over the train tier of all recordings.
 
-        A unit whose standard deviation is at most 1 % of the mean over units is left unscaled.
+        A unit whose standard deviation is at most 1 % of the mean over units is left unscaled;
+        of behaviour, whose columns have different units, only a constant column is.
 
         Raises
         ------
         ValueError
-            If the train images have no contrast.
+            If a recording has fewer than two train trials, or the train images have no contrast.
         """
+        params = params or DataParams()
+        for key, r in recordings.items():
+            if len(r.trials("train")) < 2:
+                raise ValueError(f"recording {key} has fewer than two trials of the train tier")
         frames = [r.frames[r.image_index[r.trials("train")]] for r in recordings.values()]
         n_pixels = sum(f.size for f in frames)
         mean = sum(f.sum(dtype=np.float64) for f in frames) / n_pixels
@@ -99,16 +130,29 @@ class Normalization:
             raise ValueError("all training images are one uniform grey: nothing can be learned")
         scale = {
             key: _response_scale(r.responses[r.trials("train")])
-            if normalize_responses
+            if params.normalize_responses
             else np.ones(r.responses.shape[1], np.float32)
             for key, r in recordings.items()
         }
-        return cls(float(mean), float(np.sqrt(variance)), scale)
+        pixels = (float(mean), float(np.sqrt(variance))) if params.normalize_images else (0.0, 1.0)
+        tracked = {k: r.trials("train") for k, r in recordings.items() if r.behavior is not None}
+        return cls(
+            *pixels,
+            scale,
+            {k: _column_std(recordings[k].behavior[train]) for k, train in tracked.items()},
+            {k: recordings[k].pupil_center[train].mean(0) for k, train in tracked.items()},
+            {k: _column_std(recordings[k].pupil_center[train]) for k, train in tracked.items()},
+        )
 
 
 def _response_scale(responses: NDArray[np.float32]) -> NDArray[np.float32]:
     std = responses.std(axis=0, ddof=1, dtype=np.float64)
     return np.where(std > 0.01 * std.mean(), std, 1.0).astype(np.float32)
+
+
+def _column_std(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    std = values.std(axis=0, ddof=1, dtype=np.float64)
+    return np.where(std > 0, std, 1.0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -165,6 +209,27 @@ class ImageDataset:
         recording = self.recordings[readout_key]
         scale = self.normalization.response_scale[readout_key]
         return recording.responses[recording.trials(tier)] / scale
+
+
+    def behavior(
+        self, readout_key: str, tier: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return scaled behaviour (n_trials, 3) and z-scored pupil centres (n_trials, 2) of a tier.
+
+        Raises
+        ------
+        ValueError
+            If the dataset was made without behaviour.
+        """
+        recording, scale = self.recordings[readout_key], self.normalization
+        if recording.behavior is None:
+            raise ValueError("the dataset has no behaviour: set behavior = true in its DataConfig")
+        trials = recording.trials(tier)
+        center = recording.pupil_center[trials] - scale.pupil_mean[readout_key]
+        return (
+            recording.behavior[trials] / scale.behavior_scale[readout_key],
+            center / scale.pupil_std[readout_key],
+        )
 
 
 def repeat_average(

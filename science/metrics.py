@@ -108,6 +108,30 @@ class _Repeats:
         return np.sqrt(_positive(self.signal_power) / _positive(self.means.var(0, ddof=1)))
 
 
+def repeated_trials(
+    image_index: ArrayLike, min_repeats: int = 2
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort the trials of repeated images by image.
+
+    Parameters
+    ----------
+    image_index : array_like
+        int, (n_trials,), which image was shown.
+    min_repeats : int
+        Images shown less often are left out.
+
+    Returns
+    -------
+    order : ndarray
+        int64, (n_repeated_trials,), trials, image by image.
+    counts : ndarray
+        int64, (n_images,), trials of each image.
+    """
+    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
+    order = np.argsort(image, kind="stable")
+    return order[counts[image[order]] >= min_repeats], counts[counts >= min_repeats]
+
+
 def _grouped(
     responses: ArrayLike, image_index: ArrayLike
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -118,10 +142,7 @@ def _grouped(
             "responses must be (n_trials, n_units) and image_index (n_trials,), got "
             f"{responses.shape} and {image_index.shape}"
         )
-    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
-    order = np.argsort(image, kind="stable")
-    order = order[counts[image[order]] > 1]
-    counts = counts[counts > 1]
+    order, counts = repeated_trials(image_index)
     if len(counts) < 2:
         raise ValueError("noise-ceiling metrics need at least two images with repeats")
     return responses, order, np.cumsum(counts) - counts, counts

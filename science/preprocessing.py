@@ -1,5 +1,7 @@
 """Shown images as frames."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -18,12 +20,15 @@ class PreprocessingParams(Params):
     offset, duration : float
         Response window in seconds after stimulus onset (traces and spikes; microns_vei 4.4).
         Finished trial responses pass through unchanged.
+    window : {'fixed', 'presentation'}
+        Count spikes in that window, or from the onset of the image to its offset (allen_mei 1).
     """
 
     height: int = Field(36, ge=4, le=512)
     width: int = Field(64, ge=4, le=512)
     offset: float = Field(0.05, ge=0.0, le=5.0)
     duration: float = Field(0.5, gt=0.0, le=10.0)
+    window: Literal["fixed", "presentation"] = "fixed"
 
 
 def resize_image(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.float32]:

@@ -1,113 +1,100 @@
-"""How reliably units respond to repeated images, and which of them are worth studying."""
+"""How reliably the units of recordings respond to repeated images."""
 
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from science.metrics import cc_max, correlation, fev, reliable, signal_power
-from science.params import Params
+from science import metrics
+from science.blocks import blocks
+from science.bootstrap import bootstrap_oracle
+from science.oracle import (
+    Bootstrap,
+    LeaveOneOut,
+    OracleParams,
+    leave_one_out_oracle,
+    leave_one_out_spearman,
+    mean_ranks,
+    repeat_draw_scores,
+    unknown,
+)
 
-
-class OracleParams(Params):
-    """How the oracle score is computed.
-
-    Attributes
-    ----------
-    method : {'leave_one_out'}
-        Each trial is predicted by the mean of the other trials of its image (microns_vei 6).
-    min_repeats : int
-        Images shown less often are left out.
-    """
-
-    method: Literal["leave_one_out"] = "leave_one_out"
-    min_repeats: int = Field(4, ge=2)
-
-
-class SelectionParams(Params):
-    """Which units of a dataset MEIs are made for.
-
-    Attributes
-    ----------
-    top_fraction : float
-        Keep this fraction of the units, best oracle first.
-    only_reliable : bool
-        Keep only units whose responses depend on the image (F-test, `science.metrics`).
-    max_units : int, optional
-        Keep at most so many.
-    block_size : int
-        How many units are optimised in one batch.
-    """
-
-    top_fraction: float = Field(1.0, gt=0.0, le=1.0)
-    only_reliable: bool = True
-    max_units: int | None = Field(None, ge=1)
-    block_size: int = Field(64, ge=1, le=4096)
-
-
-def leave_one_out_oracle(
-    responses: NDArray[np.floating], image_index: NDArray[np.integer], min_repeats: int = 4
-) -> NDArray[np.float64]:
-    """Correlate each trial with the mean of the other trials of the same image.
-
-    Parameters
-    ----------
-    responses : float, (n_trials, n_units)
-    image_index : int, (n_trials,)
-        Which image each trial showed; repeats may be unequal.
-    min_repeats : int
-        Images with fewer trials are left out.
-
-    Returns
-    -------
-    float64, (n_units,)
-        Pearson correlation over trials and images; NaN where the unit or its leave-one-out means
-        are constant, and for every unit when fewer than two images are repeated often enough.
-
-    Notes
-    -----
-    microns_vei 6, with the (n-1)/n factor of its correlation corrected. With a single image the
-    score is -1 by construction and says nothing, hence NaN.
-    """
-    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
-    kept = counts[image] >= min_repeats
-    if np.count_nonzero(counts >= min_repeats) < 2:
-        return np.full(responses.shape[1], np.nan)
-    y = responses[kept].astype(np.float64)
-    _, image, counts = np.unique(image[kept], return_inverse=True, return_counts=True)
-    totals = np.zeros((len(counts), y.shape[1]))
-    np.add.at(totals, image, y)
-    others = (totals[image] - y) / (counts[image] - 1)[:, None]
-    return correlation(y, others)
+Trials = tuple[NDArray[np.floating], NDArray[np.integer]]
+"""Responses (n_trials, n_units) of a recording, and which image each trial showed (n_trials,)."""
 
 
 def unit_reliability(
-    responses: NDArray[np.floating], image_index: NDArray[np.integer], params: OracleParams
+    recordings: Sequence[Trials], params: OracleParams
 ) -> dict[str, NDArray[np.generic]]:
-    """Measure how reliable units are over repeated images.
+    """Measure how reliable the units of recordings are over repeated images.
 
     Parameters
     ----------
-    responses : float, (n_trials, n_units)
-    image_index : int, (n_trials,)
+    recordings : sequence of (responses, image_index)
+        float, (n_trials, n_units), finite, read one block of units at a time; int, (n_trials,).
+    params : OracleParams
+        The oracle method.
 
     Returns
     -------
     dict of str to array (n_units,)
-        `oracle`, `signal_power`, `fev`, `cc_max` (NaN where unknown), `reliable` (bool); all
-        unknown when fewer than two images are repeated.
+        All units of the first recording, then those of the next; NaN where unknown. Of every
+        method `oracle`, and of some `oracle_spearman` (leave one out), `oracle_p` (bootstrap) and
+        `oracle_mean_rank` (repeat draw, over the units of all recordings). Of `science.metrics`
+        `signal_power`, `fev` and `cc_max`; `fev_included` (bool), FEV above `params.min_fev`; and
+        `reliable` (bool). In a recording with fewer than two repeated images nothing is known.
     """
+    measured = [_measure(*recording, params) for recording in recordings]
+    columns = {name: np.concatenate([m[name] for m in measured], -1) for name in measured[0]}
+    draws = columns.pop("draws")
+    return columns | {"oracle_mean_rank": mean_ranks(draws)}
+
+
+def _measure(
+    responses: NDArray[np.floating], image_index: NDArray[np.integer], params: OracleParams
+) -> dict[str, NDArray[np.generic]]:
+    """Measure one recording; `draws` (n_draws, n_units) are what mean ranks are made of."""
+    n_trials, n_units = responses.shape
+    measured = [
+        _oracle(responses[:, units], image_index, params)
+        | _ceiling(responses[:, units], image_index, params.min_fev)
+        for units in blocks(n_units, n_trials)
+    ]
+    return {name: np.concatenate([m[name] for m in measured], -1) for name in measured[0]}
+
+
+def _oracle(
+    responses: NDArray[np.floating], image_index: NDArray[np.integer], params: OracleParams
+) -> dict[str, NDArray[np.float64]]:
+    nothing = unknown(responses)
+    columns = {"oracle_spearman": nothing, "oracle_p": nothing, "draws": nothing[None]}
+    if isinstance(params, LeaveOneOut):
+        trials = responses, image_index, params.min_repeats
+        columns["oracle_spearman"] = leave_one_out_spearman(*trials)
+        return columns | {"oracle": leave_one_out_oracle(*trials)}
+    if isinstance(params, Bootstrap):
+        oracle, p = bootstrap_oracle(
+            responses, image_index, params.min_repeats, params.n_draws, params.seed
+        )
+        return columns | {"oracle": oracle, "oracle_p": p}
+    draws = repeat_draw_scores(responses, image_index, params.n_draws, params.seed)
+    return columns | {"oracle": draws.mean(axis=0), "draws": draws}
+
+
+def _ceiling(
+    responses: NDArray[np.floating], image_index: NDArray[np.integer], min_fev: float
+) -> dict[str, NDArray[np.generic]]:
     if n_repeated_images(image_index) < 2:
-        unknown = np.full(responses.shape[1], np.nan)
-        names = ("oracle", "signal_power", "fev", "cc_max")
-        return dict.fromkeys(names, unknown) | {"reliable": np.zeros(len(unknown), bool)}
+        nothing, no = unknown(responses), np.zeros(responses.shape[1], bool)
+        names = ("signal_power", "fev", "cc_max")
+        return dict.fromkeys(names, nothing) | {"fev_included": no, "reliable": no}
+    fev = metrics.fev(responses, image_index)
     return {
-        "oracle": leave_one_out_oracle(responses, image_index, params.min_repeats),
-        "signal_power": signal_power(responses, image_index),
-        "fev": fev(responses, image_index),
-        "cc_max": cc_max(responses, image_index),
-        "reliable": reliable(responses, image_index),
+        "signal_power": metrics.signal_power(responses, image_index),
+        "fev": fev,
+        "cc_max": metrics.cc_max(responses, image_index),
+        "fev_included": fev > min_fev,
+        "reliable": metrics.reliable(responses, image_index),
     }
 
 
@@ -119,26 +106,3 @@ def n_repeated_images(image_index: NDArray[np.integer]) -> int:
 def rank_units(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return unit indices by descending score; NaN last, ties by index."""
     return np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
-
-
-def select_units(
-    ranked: NDArray[np.integer], reliable: NDArray[np.bool_], params: SelectionParams
-) -> NDArray[np.int64]:
-    """Apply a selection rule to ranked units.
-
-    Parameters
-    ----------
-    ranked : int, (n_units,)
-        Unit indices, best first.
-    reliable : bool, (n_units,)
-        By unit index.
-
-    Returns
-    -------
-    int64, (n_selected,)
-        Unit indices, best first; possibly empty.
-    """
-    kept = ranked[: int(np.ceil(params.top_fraction * len(ranked)))]
-    if params.only_reliable:
-        kept = kept[reliable[kept]]
-    return np.asarray(kept[: params.max_units], np.int64)

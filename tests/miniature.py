@@ -15,7 +15,8 @@ import pytest
 
 from pipeline import work
 from pipeline.deletion import delete_rows
-from pipeline.ingest.scan import ScanArrays, Source, insert_scan
+from pipeline.ingest.insert import insert_scan
+from pipeline.ingest.scan import Images, ScanArrays, Source, TrialResponses, Trials, Units
 from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
 from pipeline.settings import Settings
 from pipeline.stimulus import close_loop, make_stimulus_set
@@ -133,14 +134,31 @@ def arrays(seed: int, n_images: int = 40, n_units: int = 4, repeated: int = 6) -
     }
 
 
-def insert_arrays(key: dict[str, int], content: dict[str, Any], **changes: Any) -> ScanArrays:
+def insert_arrays(
+    key: dict[str, int],
+    content: dict[str, Any],
+    units: dict[str, Any] | None = None,
+    image_class: Any = "image",
+    **changes: Any,
+) -> ScanArrays:
     """Insert a recording in the arrays format, with units numbered from 1."""
-    n_images, n_units = len(content["images"]), content["responses"].shape[1]
-    more = {"image_class": np.full(n_images, "image"), "unit_id": np.arange(1, n_units + 1)}
-    scan = ScanArrays(**(more | content | changes))
-    digest = array_digest(scan.images, scan.image_index, scan.responses)
+    pixels, responses = content["images"], content["responses"]
+    scan = ScanArrays(
+        images=Images(pixels, np.broadcast_to(image_class, len(pixels)).astype(str)),
+        trials=Trials(content["image_index"]),
+        activity=TrialResponses(responses),
+        units=Units(np.arange(1, responses.shape[1] + 1), **(units or {})),
+        **changes,
+    )
+    digest = array_digest(pixels, content["image_index"], responses)
     insert_scan(key, scan, Source("test", "1", "made in a test", None, digest))
     return scan
+
+
+def recorded_activity(key: dict[str, int]) -> np.ndarray:
+    """Return the stored activity of all units."""
+    blocks = (recording.Activity.Block & key).to_arrays("activity", order_by="activity_block")
+    return np.concatenate([np.asarray(block) for block in blocks], axis=-1)
 
 
 class Recordings:

@@ -1,19 +1,34 @@
 """Recordings of the virtual mouse, through the same door as real ones."""
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ingest.insert import insert_scan
 from pipeline.ingest.rows import BadRecording
-from pipeline.ingest.scan import ScanArrays, Source, insert_scan
+from pipeline.ingest.scan import (
+    Fields,
+    Images,
+    ScanArrays,
+    Source,
+    SpikeTimes,
+    Traces,
+    Track,
+    TrialResponses,
+    Trials,
+    Units,
+)
 from schemas import recording
 from schemas.configuration import configuration_hash
 from schemas.recording import Scan, VirtualAnimal
 from schemas.stimulus import StimulusSet
+from science.trials import presentation_times
 from science.virtual import (
+    AcquisitionParams,
     Session,
     SessionDesign,
     VirtualAnimalParams,
@@ -24,9 +39,16 @@ from science.virtual import VirtualAnimal as Animal
 
 READER_VERSION = "1"
 
+ActivityKind = Literal["trial_response", "trace", "spike_times"]
+
 
 def ingest_first_day(
-    key: dict[str, int], params: VirtualAnimalParams, design: SessionDesign, seed: int
+    key: dict[str, int],
+    params: VirtualAnimalParams,
+    design: SessionDesign,
+    seed: int,
+    activity: ActivityKind = "trial_response",
+    rig: AcquisitionParams | None = None,
 ) -> bool:
     """Record a virtual mouse that sees natural images; False when it is already there.
 
@@ -36,18 +58,29 @@ def ingest_first_day(
         animal_id, session, scan_idx.
     seed : int
         Of the animal, its images and its noise.
+    activity : {'trial_response', 'trace', 'spike_times'}
+        What is stored of the same spikes: their number in each trial and nothing else; imaged
+        traces with the flips of the screen, pupil and treadmill on the clock of behaviour; or
+        spike times with these, all on one clock, as in electrophysiology.
+    rig : AcquisitionParams, optional
+        How traces and spike times are recorded; by default as `AcquisitionParams` has it.
 
     Raises
     ------
     BadRecording
-        If such an animal cannot exist, or another recording has this key.
+        If such an animal cannot exist, it sees fewer trials than shall be malformed, or another
+        recording has this key.
     """
+    if activity not in get_args(ActivityKind):
+        raise BadRecording(f"activity is one of {get_args(ActivityKind)}, not {activity!r}")
     try:
         animal = _animal(params, seed)
     except ValueError as error:
         raise BadRecording(f"there is no such virtual animal: {error}") from error
     images, presentation = first_day(design, params.height, params.width, seed)
-    return _ingest(key, animal, 1, images, np.full(len(images), "natural"), presentation)
+    classes = np.full(len(images), "natural")
+    rig = None if activity == "trial_response" else rig or AcquisitionParams()
+    return _ingest(key, animal, 1, images, classes, presentation, activity, rig)
 
 
 def ingest_stimulus_day(
@@ -105,23 +138,72 @@ def _ingest(
     images: NDArray[np.uint8],
     classes: NDArray[np.str_],
     presentation: NDArray[np.int64],
+    activity: ActivityKind = "trial_response",
+    rig: AcquisitionParams | None = None,
 ) -> bool:
+    """Record and insert; without a rig there is nothing but the counts of each trial."""
     session = animal.session(day)
-    arrays = ScanArrays(
-        images=images,
-        image_class=classes,
-        image_index=presentation,
-        responses=session.record(images, presentation, seed=animal.seed),
-        unit_id=session.unit_ids,
-        area=session.brain_area,
-        layer=session.layer,
-        position=session.positions,
-        stack_id=key["animal_id"],
-        presentation_time=0.5,
+    parts = (
+        _counted(session, images, presentation)
+        if rig is None
+        else _acquired(session, images, presentation, activity, rig)
     )
-    digest = hashlib.sha256(arrays.responses.tobytes() + images.tobytes()).hexdigest()
+    arrays = ScanArrays(images=Images(images, classes), stack_id=key["animal_id"], **parts)
     params = animal.params.model_dump(mode="json")
     name = f"virtual animal {configuration_hash('VirtualAnimal', params)}, seed {animal.seed}"
-    source = Source("virtual", READER_VERSION, f"{name}, day {day}", None, digest)
+    recorded = [*map(np.asarray, vars(arrays.activity).values()), images]
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in recorded))
+    if rig is not None:
+        digest.update(rig.model_dump_json().encode())
+    source = Source("virtual", READER_VERSION, f"{name}, day {day}", None, digest.hexdigest())
     virtual = {"virtual_seed": animal.seed, "virtual_day": day, "virtual_params": params}
     return insert_scan({a: key[a] for a in Scan.primary_key}, arrays, source, virtual)
+
+
+def _counted(
+    session: Session, images: NDArray[np.uint8], presentation: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Count the spikes of each trial; nothing else is known of the trials."""
+    return {
+        "trials": Trials(presentation),
+        "activity": TrialResponses(session.record(images, presentation, seed=session.animal.seed)),
+        "units": _units(session),
+        "presentation_time": 0.5,
+    }
+
+
+def _acquired(
+    session: Session,
+    images: NDArray[np.uint8],
+    presentation: NDArray[np.int64],
+    activity: ActivityKind,
+    rig: AcquisitionParams,
+) -> dict[str, Any]:
+    """Record what a rig stores of a session."""
+    if activity == "spike_times":
+        # electrodes, screen and cameras share a clock
+        rig = rig.model_copy(update={"clock_offset": 0.0, "clock_drift": 0.0})
+    try:
+        recorded = session.acquire(images, presentation, session.animal.seed, rig)
+    except ValueError as error:
+        raise BadRecording(f"there is no such virtual recording: {error}") from error
+    parts = {
+        "trials": Trials(presentation, *presentation_times(recorded.flip_times)),
+        "pupil": Track(recorded.pupil),
+        "treadmill": Track(recorded.treadmill),
+        "presentation_time": rig.presentation_time,
+    }
+    if activity == "spike_times":
+        spikes = SpikeTimes(recorded.spike_times, recorded.spike_counts)
+        return parts | {"activity": spikes, "units": _units(session)}
+    return parts | {
+        "activity": Traces(
+            recorded.traces, recorded.frame_times, recorded.behavior_frame_times, rig.n_depths
+        ),
+        "units": replace(_units(session), field=recorded.field, delay=recorded.delay),
+        "fields": Fields(np.arange(1, rig.n_depths + 1), recorded.field_depth),
+    }
+
+
+def _units(session: Session) -> Units:
+    return Units(session.unit_ids, session.brain_area, session.layer, session.positions)

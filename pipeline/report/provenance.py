@@ -11,9 +11,6 @@ from schemas.configuration import Configuration
 from schemas.dataset import (
     ConditionTier,
     DataConfig,
-    Frame,
-    InputResponse,
-    Preprocessing,
     SplitConfig,
     StaticMultiDataset,
     TargetDataset,
@@ -25,6 +22,7 @@ from schemas.model import Ensemble, ModelConfig, TrainConfig, TrainedModel
 from schemas.operations import CodeVersion
 from schemas.recording import Scan
 from schemas.reliability import Oracle, OracleMethod
+from schemas.responses import Frame, InputResponse, Preprocessing
 
 Row = dict[str, Any]
 
@@ -69,7 +67,11 @@ def _data(member: Row) -> list[Step]:
     }
     blocks = {
         "frames sha256": (Frame & member).fetch1("frames_digest"),
-        "responses sha256": (InputResponse.ResponseBlock & member).fetch1("responses_digest"),
+        "responses sha256": ", ".join(
+            (InputResponse.ResponseBlock & member).to_arrays(
+                "responses_digest", order_by="response_block"
+            )
+        ),
     }
     counts = {t: f"{tiers[f'n_{t}']} images" for t in ("train", "validation", "test")}
     digest = {

@@ -10,7 +10,7 @@ from pipeline.report import figures
 from pipeline.report.album import Album
 from pipeline.report.page import Picture, Recorded, ScanView
 from schemas.dataset import readout_key
-from schemas.recording import Activity, Condition, Image, Scan, Trial, UnitArea, VirtualAnimal
+from schemas.recording import Activity, AreaMembership, Condition, Image, Scan, Trial, VirtualAnimal
 
 N_SAMPLES = 16  # images shown of each class
 N_SCANS_DRAWN = 4
@@ -61,7 +61,8 @@ def _responses(scans: list[dict[str, Any]], album: Album) -> Picture | None:
         key = {a: scan[a] for a in Scan.primary_key}
         activity = Activity & key & "activity_kind = 'trial_response'"
         if activity:
-            means[readout_key(key)] = np.asarray(activity.fetch1("activity")).mean(0)
+            blocks = (Activity.Block & activity).to_arrays("activity", order_by="activity_block")
+            means[readout_key(key)] = np.concatenate([np.asarray(b).mean(0) for b in blocks])
     if not means:
         return None
     caption = "Mean response of every unit over all trials of its recording."
@@ -75,7 +76,7 @@ def _positions(scan: dict[str, Any], album: Album) -> Picture | None:
     ids, *xyz = units.to_arrays("unit_id", "um_x", "um_y", "um_z", order_by="unit_id")
     if len(ids) == 0:
         return None
-    with_area = (UnitArea & key).to_arrays("unit_id", "brain_area", order_by="unit_id")
+    with_area = (AreaMembership & key).to_arrays("unit_id", "brain_area", order_by="unit_id")
     area = dict(zip(*(a.tolist() for a in with_area), strict=True))
     figure = figures.cell_positions(
         np.column_stack(xyz).astype(float), [area.get(i, "no area") for i in ids.tolist()]

@@ -4,18 +4,29 @@ It stands in for an animal where a recording must be repeated, extended or check
 (filters, kinds, matches across days) is for reports and tests only.
 """
 
-from science.virtual.animal import VirtualAnimal
-from science.virtual.params import SessionDesign, VirtualAnimalParams
+from science.virtual.acquisition import Acquisition
+from science.virtual.animal import VirtualAnimal, retinal_images
+from science.virtual.params import AcquisitionParams, SessionDesign, VirtualAnimalParams
 from science.virtual.receptive_fields import Gabors
-from science.virtual.session import Session, first_day, shared_gain, shuffled_presentation
+from science.virtual.session import (
+    Session,
+    Trials,
+    first_day,
+    shared_gain,
+    shuffled_presentation,
+)
 
 __all__ = [
+    "Acquisition",
+    "AcquisitionParams",
     "Gabors",
     "Session",
     "SessionDesign",
+    "Trials",
     "VirtualAnimal",
     "VirtualAnimalParams",
     "first_day",
+    "retinal_images",
     "shared_gain",
     "shuffled_presentation",
 ]

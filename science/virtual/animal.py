@@ -6,12 +6,11 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from science.natural_images import natural_images
-from science.virtual.params import VirtualAnimalParams
+from science.virtual.params import VOLUME_UM, VirtualAnimalParams
 from science.virtual.receptive_fields import draw_receptive_fields, gabor_filters, greedy_subset
 from science.virtual.session import Session, make_session
 
 MID_GREY = 127.5
-VOLUME_UM = np.array([[0.0, 600.0], [0.0, 400.0], [120.0, 520.0]])  # x, y, depth below the pia
 AREA_BORDER_UM = 420.0  # V1 at smaller x, LM beyond
 LAYER_BORDERS_UM = (310.0, 420.0)  # L2/3 | L4 | L5, depth
 
@@ -96,13 +95,16 @@ class VirtualAnimal:
         )
         self._calibrate()
 
-    def rates(self, images: np.ndarray) -> np.ndarray:
+    def rates(self, images: np.ndarray, gaze: np.ndarray | None = None) -> np.ndarray:
         """Compute expected spike counts in one trial at gain 1.
 
         Parameters
         ----------
         images
             (n_images, height, width), any real type, grey levels 0 to 255.
+        gaze
+            (n_images, 2), where the eye looks when it sees each image, as in `retinal_images`;
+            straight ahead by default.
 
         Returns
         -------
@@ -111,19 +113,23 @@ class VirtualAnimal:
         Raises
         ------
         ValueError
-            If the images have another size.
+            If the images have another size, or there is not one gaze per image.
         """
         images = np.asarray(images)
         self._check_size(images.shape)
+        if gaze is not None and np.shape(gaze) != (len(images), 2):
+            raise ValueError(
+                f"gaze of shape {np.shape(gaze)}: it must be (x, y) per image, ({len(images)}, 2)"
+            )
         batch = max(1, _PIXELS_PER_BATCH // (self.params.height * self.params.width))
+        blocks = [self._baseline.new_empty(0, self.params.n_cells)]
         with torch.no_grad():
-            blocks = [
-                self.rates_tensor(
-                    torch.from_numpy(images[start : start + batch].astype(float, "C"))
-                )
-                for start in range(0, len(images), batch)
-            ]
-        return torch.cat([self._baseline.new_empty(0, self.params.n_cells), *blocks]).numpy()
+            for start in range(0, len(images), batch):
+                seen = images[start : start + batch].astype(float, "C")
+                if gaze is not None:
+                    seen = retinal_images(seen, gaze[start : start + batch])
+                blocks.append(self.rates_tensor(torch.from_numpy(seen)))
+        return torch.cat(blocks).numpy()
 
     def rates_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Compute `rates` differentiably: gradients lead to the true most exciting images.
@@ -206,6 +212,36 @@ class VirtualAnimal:
             raise ValueError(
                 f"images of shape {tuple(shape)}: this animal sees (n, {size[0]}, {size[1]})"
             )
+
+
+def retinal_images(images: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """Shift images against the gaze, as a moving eye sees them.
+
+    A receptive field at (column, row) looks at (column + x, row + y) of the image, interpolated
+    bilinearly. Beyond its edges is mid-grey.
+
+    Parameters
+    ----------
+    images
+        (n, height, width), grey levels.
+    gaze
+        (n, 2), x to the right and y down, pixels.
+
+    Returns
+    -------
+    float64 (n, height, width)
+    """
+    x_weights, y_weights = (
+        _interpolation(length, shift)
+        for length, shift in zip(images.shape[:0:-1], np.transpose(gaze), strict=True)
+    )
+    return MID_GREY + y_weights @ (images - MID_GREY) @ x_weights.swapaxes(1, 2)
+
+
+def _interpolation(length: int, shift: np.ndarray) -> np.ndarray:
+    """Weights (n, to, from) that read a line of pixels at places shifted by `shift` (n,)."""
+    pixel = np.arange(length)
+    return np.maximum(1 - np.abs(pixel[:, None] + shift[:, None, None] - pixel), 0)
 
 
 def _draw_positions(params: VirtualAnimalParams, rng: np.random.Generator) -> np.ndarray:

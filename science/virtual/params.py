@@ -1,10 +1,13 @@
-"""Parameters of a virtual mouse and of the images it is shown."""
+"""Parameters of a virtual mouse, of the images it is shown and of the rig that records it."""
 
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from science.params import Params
+
+VOLUME_UM = np.array([[0.0, 600.0], [0.0, 400.0], [120.0, 520.0]])  # x, y, depth below the pia
 
 
 class VirtualAnimalParams(Params):
@@ -44,6 +47,9 @@ class VirtualAnimalParams(Params):
         0.2, ge=0, le=1, description="of the gain that all cells share in a trial"
     )
     gain_autocorrelation: float = Field(0.5, ge=0, lt=1, description="from one trial to the next")
+    eye_movement_px: float = Field(
+        0.0, ge=0, le=20, description="sd of the gaze over trials, per axis, image pixels"
+    )
 
     min_spacing_um: float = Field(15.0, ge=0, le=50, description="between cell bodies")
     position_jitter_um: float = Field(2.0, ge=0, le=50, description="per axis, on later days")
@@ -93,3 +99,42 @@ class SessionDesign(Params):
     def n_trials(self) -> int:
         """Number of presentations."""
         return self.n_train + self.n_validation + self.n_test * self.repeats
+
+
+class AcquisitionParams(Params):
+    """How a rig records a session: when images come up, what is imaged, which clocks run.
+
+    Times are in seconds. `missing_*` and `blink_fraction` are fractions of the samples that are
+    lost, exactly so but for rounding.
+    """
+
+    presentation_time: float = Field(0.5, gt=0, le=10, description="an image is on the screen, s")
+    blank_low: float = Field(0.3, gt=0, le=10, description="shortest grey screen before it, s")
+    blank_high: float = Field(0.5, gt=0, le=10, description="longest, s")
+    lead: float = Field(2.0, ge=1, le=60, description="recorded before and after all trials, s")
+    n_malformed: int = Field(1, ge=0, description="trials that lost a flip; trial 0 comes first")
+
+    latency: float = Field(0.05, ge=0, le=0.5, description="from an image to its first spike, s")
+    spontaneous_rate: float = Field(
+        0.2, ge=0, le=10, description="spikes/s of every unit while no image drives it"
+    )
+
+    frame_rate: float = Field(8.0, ge=1, le=100, description="volumes imaged a second")
+    n_depths: int = Field(4, ge=1, le=50, description="planes of a volume, one after the other")
+    missing_frames: float = Field(0.001, ge=0, le=0.5, description="of each plane")
+
+    clock_offset: float = Field(300.0, description="behaviour clock at stimulus time 0, s")
+    clock_drift: float = Field(2e-5, ge=-0.01, le=0.01, description="of the behaviour clock, s/s")
+    pupil_rate: float = Field(20.0, ge=2, le=500, description="video frames of the eye a second")
+    pupil_noise_px: float = Field(0.2, ge=0, le=20, description="sd of radius, x and y, video px")
+    blink_fraction: float = Field(0.03, ge=0, le=0.5, description="of the video frames")
+    treadmill_rate: float = Field(50.0, ge=2, le=1000, description="readings a second")
+    missing_treadmill: float = Field(0.002, ge=0, le=0.5, description="of the readings")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.blank_low > self.blank_high:
+            raise ValueError(
+                f"blank_low = {self.blank_low} is above blank_high = {self.blank_high}: swap them"
+            )
+        return self

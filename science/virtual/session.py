@@ -9,10 +9,38 @@ import numpy as np
 from scipy.signal import lfilter
 
 from science.natural_images import natural_images
-from science.virtual.params import SessionDesign
+from science.virtual.acquisition import Acquisition, acquire
+from science.virtual.params import AcquisitionParams, SessionDesign
 
 if TYPE_CHECKING:
     from science.virtual.animal import VirtualAnimal
+
+_GAZE, _ACQUISITION = 0, 1  # streams of randomness
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """What happened in the trials of one recording: the truth behind what a rig stores.
+
+    Attributes
+    ----------
+    arousal : float64 (n_trials,)
+        Standard normal, autocorrelated over trials.
+    gain : float64 (n_trials,)
+        Log-normal in arousal, mean 1; multiplies the rates of all units.
+    gaze : float64 (n_trials, 2)
+        Where the eye looks: x to the right and y down from the middle of the image, pixels.
+    expected : float64 (n_trials, n_units)
+        Spikes given image, gaze and gain.
+    counts : int64 (n_trials, n_units)
+        Spikes: Poisson with mean `expected`.
+    """
+
+    arousal: np.ndarray
+    gain: np.ndarray
+    gaze: np.ndarray
+    expected: np.ndarray
+    counts: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +81,22 @@ class Session:
         return self.animal.layer[self.cells]
 
     def record(self, images: np.ndarray, presentation: np.ndarray, seed: int) -> np.ndarray:
-        """Spike counts of all units in every trial.
+        """Spike counts of all units in every trial, where nothing else is kept.
+
+        Parameters, errors and random numbers are those of `trials`.
+
+        Returns
+        -------
+        float32 (n_trials, n_units)
+        """
+        return self.trials(images, presentation, seed).counts.astype(np.float32)
+
+    def trials(self, images: np.ndarray, presentation: np.ndarray, seed: int) -> Trials:
+        """Show images, and let the cells answer.
 
         Counts are Poisson given the expected rate times a gain that all units share in a trial:
         log-normal, mean 1, autocorrelated over trials (Goris, Movshon & Simoncelli 2014, Nat
-        Neurosci 17:858).
+        Neurosci 17:858). Every trial has its own gaze, normal with the sd `eye_movement_px`.
 
         Parameters
         ----------
@@ -70,7 +109,7 @@ class Session:
 
         Returns
         -------
-        float32 (n_trials, n_units)
+        Trials
 
         Raises
         ------
@@ -85,11 +124,51 @@ class Session:
                 f"presentation runs from {presentation.min()} to {presentation.max()}, "
                 f"but there are {len(images)} images: indices must be 0 to {len(images) - 1}"
             )
-        rng = np.random.default_rng([self.animal.seed, self.day, seed])
-        params = self.animal.params
-        gain = shared_gain(len(presentation), params.gain_cv, params.gain_autocorrelation, rng)
-        rates = self.animal.rates(images)[:, self.cells] * self.drift
-        return rng.poisson(rates[presentation] * gain[:, None]).astype(np.float32)
+        rng, params = self.generator(seed), self.animal.params
+        arousal = _autoregressive(len(presentation), params.gain_autocorrelation, rng)
+        gain = _log_normal(arousal, params.gain_cv)
+        gaze = self.generator(seed, _GAZE).normal(0, params.eye_movement_px, (len(gain), 2))
+        if params.eye_movement_px > 0:
+            rates = self.animal.rates(np.asarray(images)[presentation], gaze)
+        else:
+            rates = self.animal.rates(images)[presentation]
+        expected = rates[:, self.cells] * self.drift * gain[:, None]
+        return Trials(arousal, gain, gaze, expected, rng.poisson(expected))
+
+    def acquire(
+        self, images: np.ndarray, presentation: np.ndarray, seed: int, design: AcquisitionParams
+    ) -> Acquisition:
+        """Record what `record` counts, in time and with everything around it.
+
+        The evoked spikes of a trial fall evenly between onset + latency and onset + latency +
+        presentation_time; there are exactly as many as `record` returns for the same seed.
+        Outside of these windows all units fire at the spontaneous rate. The gain of a trial
+        follows arousal, and so do pupil and running, in a line from trial to trial. The eye moves
+        in the middle of the blank.
+
+        Parameters
+        ----------
+        images, presentation, seed
+            As in `trials`.
+        design
+            How the rig records.
+
+        Returns
+        -------
+        Acquisition
+
+        Raises
+        ------
+        ValueError
+            As in `trials`; if there are no trials, or fewer than shall be malformed.
+        """
+        trials = self.trials(images, presentation, seed)
+        return acquire(trials, self.positions, design, self.generator(seed, _ACQUISITION))
+
+    def generator(self, seed: int, *stream: int) -> np.random.Generator:
+        """Randomness of one recording; each numbered stream is independent of all others."""
+        entropy = [self.animal.seed, self.day, seed]
+        return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=stream))
 
 
 def make_session(animal: VirtualAnimal, day: int) -> Session:
@@ -174,9 +253,14 @@ def shared_gain(
     -------
     float64 (n_trials,)
     """
-    innovation = rng.standard_normal(n_trials) * np.sqrt(1 - autocorrelation**2)
+    return _log_normal(_autoregressive(n_trials, autocorrelation, rng), cv)
+
+
+def _autoregressive(n: int, autocorrelation: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a stationary first-order process of standard normal numbers, float64 (n,)."""
+    innovation = rng.standard_normal(n) * np.sqrt(1 - autocorrelation**2)
     innovation[:1] /= np.sqrt(1 - autocorrelation**2)  # start in the stationary distribution
-    return _log_normal(lfilter([1.0], [1.0, -autocorrelation], innovation), cv)
+    return lfilter([1.0], [1.0, -autocorrelation], innovation)
 
 
 def _log_normal(normal: np.ndarray, cv: float) -> np.ndarray:

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.status import as_json, errors, status
-from schemas.dataset import ConditionTier, Frame, InputResponse, TargetDataset
+from schemas.dataset import ConditionTier, TargetDataset
 from schemas.recording import Scan
+from schemas.responses import Frame, InputResponse
 from schemas.stimulus import StimulusSet
 
 

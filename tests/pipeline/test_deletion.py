@@ -7,10 +7,11 @@ from miniature import all_tables, row_counts, study
 from pipeline.deletion import BadSelection, delete_rows, find_table, preview
 from pipeline.status import errors, status
 from pipeline.study import register
-from schemas.dataset import ConditionTier, Frame, InputResponse, StaticMultiDataset, TargetDataset
+from schemas.dataset import ConditionTier, StaticMultiDataset, TargetDataset
 from schemas.graph import STEPS
 from schemas.recording import Image, Scan
 from schemas.reliability import Oracle, OracleRankedUnit
+from schemas.responses import Frame, InputResponse
 
 
 @pytest.fixture

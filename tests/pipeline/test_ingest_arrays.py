@@ -7,12 +7,20 @@ from contextlib import contextmanager
 import datajoint as dj
 import numpy as np
 import pytest
-from miniature import arrays, images, row_counts
+from miniature import arrays, images, recorded_activity, row_counts
 
 from pipeline.ingest.arrays import ingest_arrays
-from pipeline.ingest.scan import BadRecording, ScanArrays
+from pipeline.ingest.rows import BadRecording
 from schemas import recording
-from schemas.recording import Activity, Behavior, Condition, Image, Scan, Trial
+from schemas.recording import (
+    Activity,
+    Condition,
+    Image,
+    PupilTrack,
+    Scan,
+    TreadmillTrace,
+    Trial,
+)
 
 N_IMAGES, N_UNITS = 12, 5
 
@@ -33,8 +41,8 @@ def content(seed, **changes):
         "z": rng.uniform(0, 100, N_UNITS),
         "stack_id": np.array(9),
         "presentation_time": np.array(0.25),
-        "behavior": rng.normal(size=(n_trials, 2)).astype(np.float32),
-        "behavior_names": np.array(["speed_cm_s", "pupil_px"]),
+        "pupil_trials": rng.normal(size=(n_trials, 4)),
+        "treadmill_trials": rng.normal(size=n_trials),
     }
     return {name: value for name, value in (full | changes).items() if value is not None}
 
@@ -65,14 +73,13 @@ def test_every_array_comes_back(recordings, write):
         )
         assert stack.tolist() == given[axis].tolist()
     for table, attribute, name in (
-        (recording.UnitArea, "brain_area", "area"),
-        (recording.UnitLayer, "layer", "layer"),
+        (recording.AreaMembership, "brain_area", "area"),
+        (recording.LayerMembership, "layer", "layer"),
     ):
         stored = (table & key).to_arrays(attribute, order_by="unit_id")
         assert stored.tolist() == given[name].tolist()
-    kind, activity = (Activity & key).fetch1("activity_kind", "activity")
-    assert kind == "trial_response"
-    np.testing.assert_array_equal(np.asarray(activity), given["responses"])
+    assert (Activity & key).fetch1("activity_kind") == "trial_response"
+    np.testing.assert_array_equal(recorded_activity(key), given["responses"])
     trials = (Trial * Condition * Image & key).to_dicts(order_by="trial_idx")
     assert len(trials) == len(given["image_index"])
     for trial, image in zip(trials, given["image_index"].tolist(), strict=True):
@@ -81,9 +88,10 @@ def test_every_array_comes_back(recordings, write):
         assert trial["image_id"] == given["image_id"][image]
         assert trial["presentation_time"] == 0.25
         assert trial["stimulus_type"] == "static"
-    names, behavior = (Behavior & key).fetch1("behavior_names", "behavior")
-    assert names == ["speed_cm_s", "pupil_px"]
-    np.testing.assert_array_equal(np.asarray(behavior), given["behavior"])
+    for table, name in ((PupilTrack, "pupil"), (TreadmillTrace, "treadmill")):
+        sampling, track = (table & key).fetch1(f"{name}_sampling", f"{name}_track")
+        assert sampling == "trial"
+        np.testing.assert_array_equal(np.asarray(track).squeeze(), given[f"{name}_trials"])
 
 
 def test_the_recording_says_where_it_came_from(recordings, write):
@@ -102,7 +110,13 @@ def test_only_three_arrays_are_needed(recordings, write):
     assert ingest_arrays(write(given), key)
     assert (Scan.Unit & key).to_arrays("unit_id", order_by="unit_id").tolist() == [1, 2, 3]
     assert set((Trial * Condition & key).to_arrays("image_class")) == {"image"}
-    for table in (recording.UnitArea, recording.UnitLayer, Behavior, recording.StackRegistration):
+    for table in (
+        recording.AreaMembership,
+        recording.LayerMembership,
+        recording.PupilTrack,
+        recording.TreadmillTrace,
+        recording.StackRegistration,
+    ):
         assert not table & key
 
 
@@ -111,14 +125,9 @@ def test_integer_responses_and_one_name_for_all_images(recordings, write):
     given = arrays(4, n_images=6, n_units=2, repeated=0)
     given["responses"] = given["responses"].astype(np.uint16)
     given["image_class"] = np.array("gabor")
-    given["behavior"] = np.ones((6, 1))
-    given["behavior_names"] = np.array("speed")  # one name needs no list
     ingest_arrays(write(given), key)
-    np.testing.assert_array_equal(
-        np.asarray((Activity & key).fetch1("activity")), given["responses"]
-    )
+    np.testing.assert_array_equal(recorded_activity(key), given["responses"])
     assert set((Trial * Condition & key).to_arrays("image_class")) == {"gabor"}
-    assert (Behavior & key).fetch1("behavior_names") == ["speed"]
 
 
 def test_a_second_time_changes_nothing(recordings, write):
@@ -137,7 +146,7 @@ def test_other_content_under_the_same_key_is_refused(recordings, write):
     with pytest.raises(BadRecording, match=r"already there, from recording\.npz: give .* another"):
         ingest_arrays(write(given, "other.npz"), key)
     assert row_counts() == before
-    assert np.asarray((Activity & key).fetch1("activity"))[0, 0] == given["responses"][0, 0] - 1
+    assert recorded_activity(key)[0, 0] == given["responses"][0, 0] - 1
 
 
 def test_recordings_that_show_the_same_image_share_it(recordings, write):
@@ -178,14 +187,17 @@ def with_value(name, index, value):
 
 
 BAD_CONTENT = {
-    "no responses": ({"responses": None}, r"lacks \['responses'\]; it holds"),
+    "no responses": ({"responses": None}, "must hold one of .*, and holds"),
     "unknown array": ({"respones": np.ones(3)}, r"does not know: \['respones'\]; it knows"),
     "colour images": ({"images": np.zeros((12, 8, 10, 3), np.uint8)}, "images must be"),
     "one image": ({"images": np.zeros((8, 10), np.uint8)}, "images must be"),
     "a number as images": ({"images": np.array(3, np.uint8)}, "images must be"),
     "float images": ({"images": np.zeros((12, 8, 10))}, "uint8 grey values .* not float64"),
     "no images": ({"images": np.zeros((0, 8, 10), np.uint8)}, "images must be"),
-    "names of images": ({"image_class": np.array(["a", "b"])}, "one class per image"),
+    "names of images": (
+        {"image_class": np.array(["a", "b"])},
+        "image_class must have one entry per image",
+    ),
     "long name of a class": ({"image_class": np.array("n" * 25)}, "at most 24 characters"),
     "too few image ids": ({"image_id": np.arange(3)}, "image_id must be one integer per image"),
     "fractions as image ids": ({"image_id": np.arange(12) / 2}, "image_id must be one integer"),
@@ -205,10 +217,10 @@ BAD_CONTENT = {
     ),
     "missing trials": (
         {"responses": np.zeros((3, N_UNITS))},
-        r"must have shape \(n_trials, n_units\) = \(20, 5\), not \(3, 5\)",
+        r"must have shape \(rows, n_units\) = \(20, 5\), not \(3, 5\)",
     ),
-    "transposed responses": ({"responses": np.zeros((N_UNITS, 20))}, "n_trials, n_units"),
-    "responses of one unit": ({"responses": np.zeros(20)}, r"\(n_trials, n_units\), not \(20,\)"),
+    "transposed responses": ({"responses": np.zeros((N_UNITS, 20))}, "rows, n_units"),
+    "responses of one unit": ({"responses": np.zeros(20)}, r"\(rows, n_units\), not \(20,\)"),
     "words as responses": ({"responses": np.full((20, N_UNITS), "a")}, "must be real numbers"),
     "complex responses": (
         {"responses": np.ones((20, N_UNITS), complex)},
@@ -228,7 +240,7 @@ BAD_CONTENT = {
     ),
     "a response that single precision cannot hold": (
         with_value("responses", (5, 1), 1e39),
-        "NaN or infinite values, first in trial 5, unit column 1",
+        r"single precision \(infinite\), first in row 5, unit column 1",
     ),
     "a unit twice": ({"unit_id": np.array([1, 2, 2, 3, 4])}, "distinct integers in ascending"),
     "units in disorder": ({"unit_id": np.array([5, 4, 3, 2, 1])}, "distinct integers in ascending"),
@@ -236,7 +248,7 @@ BAD_CONTENT = {
         {"unit_id": np.array([5, 4, 3, 2, 1], np.uint8)},
         "distinct integers in ascending",
     ),
-    "too few units": ({"unit_id": np.arange(4)}, r"= \(20, 4\)"),
+    "too few units": ({"unit_id": np.arange(4)}, r"area must have one entry per unit \(4\)"),
     "fractions as units": ({"unit_id": np.arange(5) / 2}, "unit_id must be integers"),
     "a table of units": ({"unit_id": np.arange(10).reshape(5, 2)}, "unit_id must be integers"),
     "huge unit ids": ({"unit_id": np.arange(5) + 2**40}, "unit_id must be integers .* at most"),
@@ -244,25 +256,24 @@ BAD_CONTENT = {
     "a long area": ({"area": np.array(["V" * 17] * 5)}, "name of area has at most 16 characters"),
     "a long layer": ({"layer": np.array(["L" * 17] * 5)}, "name of layer has at most 16"),
     "areas in another encoding": ({"area": np.array([b"V\xe9"] * 5)}, "area holds bytes that are"),
-    "positions without z": ({"z": None}, "x, y and z must be given together"),
-    "positions of other units": ({"z": np.zeros(3)}, "x, y and z must be given together"),
+    "positions without z": ({"z": None}, "x, y, z must be given together"),
+    "positions of other units": ({"z": np.zeros(3)}, "x, y, z must be given together"),
     "too few positions": (
         {axis: np.zeros(3) for axis in "xyz"},
         r"finite numbers, one per unit \(5\)",
     ),
     "a position that is NaN": (with_value("y", 1, np.nan), "x, y and z must be finite"),
-    "words as positions": ({"x": np.array(list("abcde"))}, "x, y and z must be numbers"),
+    "words as positions": ({"x": np.array(list("abcde"))}, "x, y, z must be numbers"),
     "a stack without positions": ({"x": None, "y": None, "z": None}, "stack_id needs positions"),
     "two stacks": ({"stack_id": np.array([1, 2])}, "stack_id must be one number"),
     "half a stack": ({"stack_id": np.array(1.5)}, "stack_id must be an integer, not 1.5"),
     "no presentation": ({"presentation_time": np.array(0.0)}, "presentation_time must be a pos"),
     "an unknown presentation": ({"presentation_time": np.array(np.nan)}, "must be a positive"),
     "a word as presentation": ({"presentation_time": np.array("0.5")}, "must be a positive"),
-    "behavior of other trials": ({"behavior": np.zeros((3, 2))}, "behavior must have shape"),
-    "behavior without names": ({"behavior_names": None}, r"= \(20, 0\), not \(20, 2\)"),
-    "names without behavior": ({"behavior": None}, "but no behavior"),
-    "behavior that is NaN": (with_value("behavior", (3, 1), np.nan), "behavior holds NaN"),
-    "words as behavior": ({"behavior": np.full((20, 2), "a")}, "behavior must be real numbers"),
+    "a pupil of other trials": ({"pupil_trials": np.zeros((3, 4))}, r"must have shape \(20, 4\)"),
+    "words as running": ({"treadmill_trials": np.full(20, "a")}, "treadmill must be real numbers"),
+    "two pupils": ({"pupil": np.zeros((9, 4))}, "pupil and pupil_trials: give one"),
+    "two kinds of activity": ({"traces": np.zeros((9, N_UNITS))}, r"one of .* holds \['resp"),
 }
 
 
@@ -278,17 +289,6 @@ def test_bad_content_is_refused_and_nothing_is_stored(recordings, write, name):
         ingest_arrays(write(content(20, **change)), recordings.key())
     assert "\n" not in str(caught.value)
     assert row_counts() == before
-
-
-def test_a_recording_can_be_made_without_a_file_and_is_checked_too():
-    with pytest.raises(BadRecording, match="NaN or infinite"):
-        ScanArrays(
-            images=images(2, 0),
-            image_class=np.array(["a", "a"]),
-            image_index=np.array([0, 1]),
-            responses=np.array([[1.0], [np.nan]]),
-            unit_id=np.array([1]),
-        )
 
 
 def test_a_number_of_an_image_with_other_pixels_leaves_nothing(recordings, write):
@@ -317,7 +317,7 @@ def test_a_missing_file(recordings, tmp_path):
 
 
 def test_a_folder(recordings, tmp_path):
-    refused(tmp_path, recordings.key(), "cannot be read as an .npz file")
+    refused(tmp_path, recordings.key(), "lacks .*images")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, -1, -30])
@@ -407,7 +407,7 @@ def test_a_recording_goes_in_once_there_is_room_again(recordings, write, monkeyp
             ingest_arrays(path, key)
     assert not Scan & key
     assert ingest_arrays(path, key) is True
-    assert np.asarray((Activity & key).fetch1("activity")).shape == (60, 40)
+    assert recorded_activity(key).shape == (60, 40)
 
 
 def test_a_store_that_is_not_there_is_named(recordings, write, monkeypatch, tmp_path):

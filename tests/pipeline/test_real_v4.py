@@ -8,10 +8,11 @@ from benchmarks.real_v4 import STUDY, trial_arrays
 from pipeline import work
 from pipeline.ingest.arrays import ingest_arrays
 from pipeline.study import Study, read_study, register
-from schemas.dataset import ConditionTier, InputResponse
+from schemas.dataset import ConditionTier
 from schemas.mei import MEI, TightMEIMask
 from schemas.model import Ensemble, ModelGroup
 from schemas.reliability import Oracle
+from schemas.responses import InputResponse
 
 pytestmark = pytest.mark.shared
 

@@ -9,8 +9,9 @@ from miniature import SEEDS, arrays, insert_arrays, row_counts, study
 from pipeline.heartbeat import heartbeat
 from pipeline.status import TableStatus, as_json, errors, retry_errors, status
 from pipeline.study import register
-from schemas.dataset import ConditionTier, Frame, InputResponse, TargetDataset
+from schemas.dataset import ConditionTier, TargetDataset
 from schemas.graph import STEPS
+from schemas.responses import Frame, InputResponse
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,7 @@ def test_a_job_that_is_being_worked_on_is_running(recordings):
 def failing(recordings):
     """A recording whose study names an area that it does not have, worked on."""
     key = recordings.key()
-    insert_arrays(key, arrays(82), area=np.array(["V1"] * 4))
+    insert_arrays(key, arrays(82), units={"area": np.array(["V1"] * 4)})
     plan = register(study(data={"brain_areas": ("V9",)}), [key])["training_set"]
     before = by_table()
     for table in (Frame, InputResponse, ConditionTier):

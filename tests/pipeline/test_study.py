@@ -8,12 +8,12 @@ from pipeline.demo import STUDIES
 from pipeline.plan import estimate
 from pipeline.status import status
 from pipeline.study import BadStudy, Study, admit, read_study, register
-from schemas.dataset import Frame, InputResponse, StaticScan
 from schemas.graph import STEPS
 from schemas.mei import MaskPlan, TargetModel
 from schemas.model import ModelComparison, ModelConfig, TrainingPlan
 from schemas.recording import Scan
 from schemas.reliability import OraclePlan
+from schemas.responses import Frame, InputResponse, StaticScan
 
 
 @pytest.fixture(autouse=True)

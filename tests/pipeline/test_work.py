@@ -18,10 +18,10 @@ from miniature import STUDY
 
 from pipeline import heartbeat
 from pipeline.settings import Settings
-from schemas.dataset import Frame
 from schemas.graph import STEPS
 from schemas.model import TrainedModel
 from schemas.operations import Worker
+from schemas.responses import Frame
 
 PREFIX = "crew_"
 SEEDS = (1, 2, 3, 4)

@@ -6,13 +6,9 @@ from miniature import arrays, images, insert_arrays, row_counts
 
 from pipeline.study import Study as StudyParams
 from pipeline.study import admit
-from schemas import recording
 from schemas.dataset import (
     ConditionTier,
     DataConfig,
-    Frame,
-    InputResponse,
-    Preprocessing,
     SplitConfig,
     StaticMultiDataset,
     TargetDataset,
@@ -20,6 +16,7 @@ from schemas.dataset import (
 )
 from schemas.loading import load_dataset
 from schemas.recording import Condition, Image, Trial
+from schemas.responses import Frame, InputResponse, Preprocessing
 from science.dataset import DataParams
 from science.preprocessing import resize_image
 from science.split import SplitParams
@@ -66,27 +63,6 @@ def test_frames_and_responses_are_those_of_the_trials(recordings):
         image = content["images"][content["image_index"][trial]]
         expected = resize_image(image, HEIGHT, WIDTH)
         np.testing.assert_array_equal(frames[shown[trial]["frame_row"]], expected)
-
-
-def test_activity_that_is_no_response_yet_is_refused(recordings):
-    key = recordings.insert(11)
-    (row,) = (recording.Activity & key).proj().to_dicts()
-    recording.Activity.update1(row | {"activity_kind": "trace"})
-    training_set([key])
-    compute(key, Frame)
-    with pytest.raises(ValueError, match="of kind 'trace'"):
-        compute(key, InputResponse)
-    assert not InputResponse & key
-
-
-def test_activity_that_does_not_fit_the_recording_is_refused(recordings):
-    key = recordings.insert(12)
-    (Trial & key & "trial_idx = 3").delete(prompt=False)
-    training_set([key])
-    compute(key, Frame)
-    with pytest.raises(ValueError, match="51 trials and 4 units"):
-        compute(key, InputResponse)
-    assert not InputResponse & key
 
 
 # --- tiers
@@ -199,11 +175,11 @@ def two_recordings(recordings):
     keys, contents = [], []
     for seed, n_units in ((31, 5), (32, 7)):
         content = arrays(seed, n_units=n_units)
-        content["unit_id"] = np.cumsum(np.arange(n_units) % 3 + 1) * 2
+        content["unit_id"] = np.arange(1, n_units + 1)
         layers = np.where(np.arange(n_units) < 4, "L2/3", "L4")
         keys.append(recordings.key())
         contents.append(content)
-        insert_arrays(keys[-1], content, area=areas(n_units), layer=layers)
+        insert_arrays(keys[-1], content, units={"area": areas(n_units), "layer": layers})
     return keys, contents
 
 
@@ -290,7 +266,7 @@ def test_the_digest_is_of_the_content(recordings):
 def test_units_that_do_not_exist_are_an_error_without_a_row(recordings, data, message):
     key, content = recordings.key(), arrays(34, n_units=6)
     layers = np.array(["L2/3", "L4", "L4", "L2/3", "L4", "L4"])  # LM are the units of L2/3
-    insert_arrays(key, content, area=areas(6), layer=layers)
+    insert_arrays(key, content, units={"area": areas(6), "layer": layers})
     plan = training_set([key], **data)
     compute(key)
     before = row_counts()

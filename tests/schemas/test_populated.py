@@ -7,26 +7,38 @@ import datajoint as dj
 import numpy as np
 import pytest
 import torch
-from miniature import ANIMAL, BLOCK, DAY_1, DAY_2, DESIGN, N_MEIS, REPEATS, SEEDS, row_counts
+from miniature import (
+    ANIMAL,
+    BLOCK,
+    DAY_1,
+    DAY_2,
+    DESIGN,
+    N_MEIS,
+    REPEATS,
+    SEEDS,
+    recorded_activity,
+    row_counts,
+)
 
 from pipeline.deletion import delete_rows
 from pipeline.ingest.virtual import load_animal
 from schemas import closed_loop, model
 from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
-from schemas.dataset import ConditionTier, Frame, InputResponse, TargetDataset
+from schemas.dataset import ConditionTier, TargetDataset
 from schemas.graph import STEPS
 from schemas.loading import load_dataset, response_block
 from schemas.mei import MEI, TightMEIMask, UnitSelection
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.operations import CodeVersion
-from schemas.recording import Activity, Condition, Image, Trial
+from schemas.recording import Condition, Image, Trial
 from schemas.reliability import Oracle, OracleRankedUnit
+from schemas.responses import Frame, InputResponse
 from schemas.stimulus import StimulusSet
 from science.digest import array_digest
 from science.metrics import correlation
 from science.model.network import predict
 from science.model.weights import unpack
-from science.reliability import leave_one_out_oracle
+from science.oracle import leave_one_out_oracle
 
 N_UNITS = ANIMAL.n_cells
 SIZE = (ANIMAL.height, ANIMAL.width)
@@ -85,7 +97,7 @@ def test_every_computed_row_says_with_what_it_was_computed(populated):
 
 
 def test_the_oracle_is_that_of_the_recorded_test_trials(populated):
-    activity = np.asarray((Activity & DAY_1).fetch1("activity"))
+    activity = recorded_activity(DAY_1)
     shown = Trial * ConditionTier.Condition & DAY_1 & populated_split(populated)
     tiers, conditions = shown.to_arrays("tier", "condition_hash", order_by="trial_idx")
     test = np.flatnonzero(tiers == "test")
@@ -377,7 +389,7 @@ def test_the_stimulus_set_shows_the_meis(populated):
 @pytest.mark.parametrize("scaling", ["raw", "normalized", "zscored"])
 def test_the_confusion_matrix_is_that_of_the_recorded_trials(populated, scaling):
     """Rows = matched cells by unit index, columns = the images made for them."""
-    responses = np.asarray((Activity & DAY_2).fetch1("activity")).astype(float)
+    responses = recorded_activity(DAY_2).astype(float)
     ids = (InputResponse.ResponseKeys & DAY_2).to_arrays("unit_id", order_by="col_id").tolist()
     if scaling != "raw":
         sd = responses.std(0, ddof=1)
