@@ -6,10 +6,13 @@ RESULTS := .inceptionloop/test
 SERVER ?= auto
 export SERVER
 
-.PHONY: install demo lint test test-all clean
+.PHONY: install install-allen demo lint test test-all clean
 
 install:
 	@scripts/bootstrap.sh
+
+install-allen:
+	@scripts/install-allen.sh
 
 demo: install
 	@$(BIN)/inceptionloop demo
@@ -24,7 +27,7 @@ test: lint
 	$(BIN)/pytest -m 'not slow' --junitxml=$(RESULTS)/$(SERVER).xml
 	@echo "Results: $(RESULTS)/$(SERVER).xml"
 
-test-all: lint
+test-all: lint install-allen
 	@mkdir -p $(RESULTS)
 	SERVER=mariadb $(BIN)/pytest --junitxml=$(RESULTS)/all-mariadb.xml
 	SERVER=mysql $(BIN)/pytest --junitxml=$(RESULTS)/all-mysql.xml
@@ -33,5 +36,5 @@ test-all: lint
 
 # The project's data in .inceptionloop stay; only what can be made again goes.
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis $(RESULTS)
+	rm -rf .venv .venv-allen .pytest_cache .ruff_cache .import_linter_cache .hypothesis $(RESULTS)
 	find science schemas pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +

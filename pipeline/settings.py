@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     cache_gb : float
         Size limit of the datasets that are kept ready on this machine
         (``INCEPTIONLOOP_CACHE_GB``).
+    allen_python : Path or None
+        Python of the environment of allensdk when it is not that of ``make install-allen``
+        (``INCEPTIONLOOP_ALLEN_PYTHON``).
 
     Raises
     ------
@@ -42,8 +45,9 @@ class Settings(BaseSettings):
     store: Path | None = None
     mysqld: str | None = None
     cache_gb: float = Field(20.0, gt=0)
+    allen_python: Path | None = None
 
-    @field_validator("home", "store")
+    @field_validator("home", "store", "allen_python")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -73,6 +77,11 @@ class Settings(BaseSettings):
     def cache_folder(self) -> Path:
         """Datasets as arrays, ready to be mapped into memory; can be deleted at any time."""
         return self.home / "cache"
+
+    @property
+    def allen_folder(self) -> Path:
+        """Downloads of allensdk, and converted sessions on their way into the database."""
+        return self.home / "allen"
 
     @property
     def log_folder(self) -> Path:

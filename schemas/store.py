@@ -1,5 +1,7 @@
 """Arrays of the object store, checked as they are read."""
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,7 +16,8 @@ def intact(stored: ArrayLike, digest: str, what: str) -> NDArray[np.generic]:
     ValueError
         If it is not what was stored.
     """
-    array = np.asarray(stored)
+    # A reference keeps what it has loaded as long as its row lives: only a copy of it does here.
+    array = np.asarray(copy(stored))
     if array_digest(array) != digest:
         raise ValueError(f"the {what} in the store are damaged: delete their row and compute again")
     return array

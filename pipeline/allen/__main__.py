@@ -57,7 +57,7 @@ def main() -> int:
         except BadSession as error:
             answer, status = str(error), 1
         except OSError as error:
-            answer, status = f"the arrays cannot be written: {error}", 1
+            answer, status = f"the session cannot be read, or its arrays not written: {error}", 1
     sys.stdout.write(answer)
     return status
 

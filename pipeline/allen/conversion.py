@@ -27,6 +27,8 @@ GABOR = (
 AREA = ("ecephys_structure_acronym", "structure_acronym")
 """Sessions of the cache have the first, bare files the second."""
 
+BOOLEAN = {"False": "0", "True": "1"}
+
 CCF = (
     "anterior_posterior_ccf_coordinate",
     "dorsal_ventral_ccf_coordinate",
@@ -150,7 +152,10 @@ def _gabors(table: Table) -> tuple[list[Picture], NDArray[np.int64]]:
 
 
 def _column(table: Table, name: str, stimulus: str) -> Floats:
-    """Read a column of numbers; allensdk writes some as text, and '[20.0, 20.0]' for a size."""
+    """Read a column of numbers, which may be text or '[20.0, 20.0]'.
+
+    allensdk turns a column that holds nothing but 0 and 1 into True and False.
+    """
     if name not in table:
         raise BadSession(f"the presentations of {stimulus} have no column {name}")
     texts, which = np.unique(table[name].astype(str), return_inverse=True)
@@ -159,7 +164,7 @@ def _column(table: Table, name: str, stimulus: str) -> Floats:
 
 def _number(text: str, name: str, stimulus: str) -> float:
     try:
-        values = {float(part) for part in text.strip("[]() ").split(",")}
+        values = {float(BOOLEAN.get(part, part)) for part in text.strip("[]() ").split(",")}
     except ValueError:
         values = set()
     if len(values) != 1 or not np.isfinite(value := values.pop()):
@@ -178,7 +183,8 @@ def unrecorded_intervals(invalid_times: Table, probes: Sequence[str]) -> Floats:
         Names of the probes.
     """
     tags = {"all_probes", *probes}
-    rows = zip(*(invalid_times.get(c, ()) for c in ("start_time", "stop_time", "tags")))  # noqa: B905
+    columns = (invalid_times.get(name, ()) for name in ("start_time", "stop_time", "tags"))
+    rows = zip(*columns, strict=True)
     intervals = [(start, stop) for start, stop, of in rows if tags & set(of)]
     return np.array(intervals, float).reshape(-1, 2)
 
@@ -203,12 +209,9 @@ def choose_units(units: Table, areas: Sequence[str]) -> Table:
     BadSession
         If there are no units at all, or none in one of the areas.
     """
-    acronyms = next((units[name] for name in AREA if name in units), None)
-    area = np.array(
-        ["unknown"] * len(units["unit_id"])
-        if acronyms is None
-        else [a if isinstance(a, str) and a not in ("", "None", "null") else "unknown" for a in acronyms]
-    )  # fmt: skip
+    acronyms = next((units[name] for name in AREA if name in units), units["unit_id"])
+    known = [isinstance(a, str) and a not in ("", "None", "null") for a in acronyms]
+    area = np.where(known, acronyms, "unknown").astype(str)
     counts = Counter(area.tolist())
     if not counts:
         raise BadSession("no unit of the session passes allensdk's quality filters")

@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.console import clear_errors, database, say
+from pipeline.ingest.allen import ingest_allen, locate_session
 from pipeline.ingest.arrays import ingest_arrays
-from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.rows import BadRecording
+from pipeline.ingest.sensorium import ingest_sensorium, published_key
+from pipeline.ingest.virtual import ActivityKind, ingest_first_day, ingest_stimulus_day
 from pipeline.study import read_study, register
 from science.virtual import SessionDesign, VirtualAnimalParams
 
@@ -49,6 +52,88 @@ def arrays(
     _ingest(key, lambda: ingest_arrays(file, key), study)
 
 
+@app.command("allen")
+def allen(
+    number: Annotated[
+        int | None, typer.Option("--session", help="Session of the Allen Institute to download.")
+    ] = None,
+    nwb: Annotated[Path | None, typer.Option(help="File of a session.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of allensdk's EcephysProjectCache.")
+    ] = None,
+    templates: Annotated[
+        Path | None,
+        typer.Option(help="Natural scenes for a file: .npy (118, h, w), or a folder of .tiff."),
+    ] = None,
+    area: Annotated[
+        list[str] | None, typer.Option(help="Only units of this area; can be repeated.")
+    ] = None,
+    animal: Annotated[
+        int | None, typer.Option("--animal", help="Number of the animal; by default the file's.")
+    ] = None,
+    scan: ScanIdx = 1,
+    study: StudyFile = None,
+) -> None:
+    """Ingest a Neuropixels session of the Allen Institute; needs `make install-allen`.
+
+    Example: inceptionloop ingest allen --session 798911424 --area VISam
+    """
+    with clear_errors():
+        session = locate_session(number, nwb, cache)
+        if animal is None and session.animal is None:
+            raise BadRecording(f"{session.nwb} does not say which animal it is: give --animal")
+    animal = session.animal if animal is None else animal
+    key = {"animal_id": animal, "session": session.number, "scan_idx": scan}
+    _ingest(key, lambda: ingest_allen(session, key, area or (), templates), study)
+
+
+@app.command("sensorium")
+def sensorium(
+    folder: Annotated[Path, typer.Argument(help="A Sensorium 2022 folder, unzipped.")],
+    animal: Annotated[
+        int | None, typer.Option("--animal", help="Number of the animal; by default the folder's.")
+    ] = None,
+    session: Annotated[
+        int | None, typer.Option("--session", help="Number of the session; likewise.")
+    ] = None,
+    scan: Annotated[
+        int | None, typer.Option("--scan", help="Number of the scan in the session; likewise.")
+    ] = None,
+    study: StudyFile = None,
+) -> None:
+    """Ingest a recording as published for the Sensorium 2022 competition.
+
+    Example: inceptionloop ingest sensorium static21067-10-18-GrayImageNet-94c6ff995dac
+    """
+    given = {"animal_id": animal, "session": session, "scan_idx": scan}
+    key = {name: number for name, number in given.items() if number is not None}
+    if len(key) < len(given):
+        with clear_errors():
+            key = published_key(folder) | key
+    _ingest(key, lambda: ingest_sensorium(folder, key), study)
+
+
+@app.command("nwb")
+def nwb(
+    file: Annotated[Path, typer.Argument(help="An NWB file of two-photon imaging.")],
+    animal: Animal,
+    session: Session = 1,
+    scan: ScanIdx = 1,
+    series: Annotated[
+        str | None, typer.Option(help="Name of the traces to take; by default the best there are.")
+    ] = None,
+    study: StudyFile = None,
+) -> None:
+    """Ingest a two-photon recording from an NWB file.
+
+    Example: inceptionloop ingest nwb scan.nwb --animal 17797 --series Deconvolved
+    """
+    with clear_errors():
+        from pipeline.ingest.nwb import ingest_nwb  # needs the extra `nwb`
+    key = {"animal_id": animal, "session": session, "scan_idx": scan}
+    _ingest(key, lambda: ingest_nwb(file, key, series), study)
+
+
 @app.command("virtual")
 def virtual(
     animal: Animal = 1,
@@ -63,6 +148,13 @@ def virtual(
     n_train: Annotated[int, typer.Option(help="Images shown once.")] = 1800,
     n_test: Annotated[int, typer.Option(help="Images shown repeatedly.")] = 100,
     repeats: Annotated[int, typer.Option(help="Presentations of each of those.")] = 10,
+    activity: Annotated[
+        ActivityKind,
+        typer.Option(help="Counts per trial; or, with pupil and treadmill, traces or spike times."),
+    ] = "trial_response",
+    eye_movement: Annotated[
+        float, typer.Option(help="Standard deviation of the gaze over trials, pixels.")
+    ] = 0.0,
     study: StudyFile = None,
 ) -> None:
     """Record a virtual mouse with known neurons while it sees natural images.
@@ -71,9 +163,14 @@ def virtual(
     """
     key = {"animal_id": animal, "session": session, "scan_idx": scan}
     with clear_errors():
-        cells = VirtualAnimalParams(n_simple=n_simple, n_complex=n_complex, n_undriven=n_undriven)
+        cells = VirtualAnimalParams(
+            n_simple=n_simple,
+            n_complex=n_complex,
+            n_undriven=n_undriven,
+            eye_movement_px=eye_movement,
+        )
         design = SessionDesign(n_train=n_train, n_validation=0, n_test=n_test, repeats=repeats)
-    _ingest(key, lambda: ingest_first_day(key, cells, design, seed), study)
+    _ingest(key, lambda: ingest_first_day(key, cells, design, seed, activity), study)
 
 
 @app.command("virtual-day")

@@ -18,6 +18,7 @@ from pipeline.report.models import models, oracles
 from pipeline.report.page import Block, Page, render
 from pipeline.report.provenance import provenance
 from pipeline.report.recorded import recorded
+from pipeline.report.units import populations
 from pipeline.settings import Settings
 from schemas.dataset import (
     ConditionTier,
@@ -92,7 +93,7 @@ def _publish(draft: Path, folder: Path) -> None:
 def _page(album: Album) -> Page:
     """Collect everything the page says, with a progress bar when someone watches."""
     training_sets = TrainingSet().keys(order_by="KEY")
-    with tqdm(total=2 + 5 * len(training_sets), disable=None, unit="part", leave=False) as bar:
+    with tqdm(total=2 + 6 * len(training_sets), disable=None, unit="part", leave=False) as bar:
 
         def report(part: str) -> None:
             bar.set_description(part)
@@ -129,6 +130,7 @@ def _block(training_set: dict[str, str], album: Album, report: Report) -> Block:
         n_units=units[0] if units else None,
         tiers=_tiers(training_set),
         oracles=part("reliability", oracles, training_set),
+        populations=part("units", populations, training_set),
         models=part("models", models, training_set),
         runs=part("MEIs", run_views, training_set),
         loops=part("closed loop", loops, training_set),

@@ -113,6 +113,38 @@ def reliability(
     return figure
 
 
+def raster(scaled: NDArray[np.floating]) -> Figure:
+    """Show z-scored responses (n_trials, n_units) as a grey raster, a row per unit."""
+    figure, (ax,) = panels([1], 3.2)
+    ax.imshow(scaled.T, cmap="gray_r", vmin=0, vmax=3, aspect="auto", interpolation="none")
+    label(ax, "trial", "unit")
+    return figure
+
+
+def correlation_matrix(correlations: NDArray[np.floating]) -> Figure:
+    """Show correlations (n_units, n_units)."""
+    figure, (ax,) = panels([1], 4.4, total=5.0)
+    shown = ax.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    figure.colorbar(shown, ax=ax, shrink=0.8, label="correlation")
+    label(ax, "unit", "unit")
+    return figure
+
+
+def oracle_against(
+    oracle: NDArray[np.floating],
+    others: Mapping[str, NDArray[np.floating]],
+    anomalous: NDArray[np.bool_],
+) -> Figure:
+    """Plot the oracle of every unit against other numbers of it, a panel each."""
+    figure, axes = panels([1] * len(others), 2.9, total=8.0)
+    for ax, (name, values) in zip(axes, others.items(), strict=True):
+        for chosen, colour, kind in ((~anomalous, MAIN, "usual"), (anomalous, SECOND, "anomalous")):
+            ax.scatter(values[chosen], oracle[chosen], s=14, color=colour, lw=0, label=kind)
+        label(ax, name, "oracle")
+    legend(axes[0], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handletextpad=0.1)
+    return figure
+
+
 def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
     """Plot validation score and training loss by epoch; a colour per seed, a row per model."""
     figure = Figure(figsize=(10.4, 2.5 * len(models)), layout="constrained", facecolor="white")

@@ -15,17 +15,23 @@ from miniature import (
     row_counts,
 )
 from scipy.ndimage import label
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.virtual import _animal, ingest_first_day, ingest_stimulus_day, load_animal
 from schemas.recording import (
+    Activity,
     AreaMembership,
     Condition,
     ExcludedTrial,
+    FrameClock,
     Image,
     LayerMembership,
+    PupilTrack,
     Scan,
     StackRegistration,
+    TreadmillTrace,
     Trial,
     VirtualAnimal,
 )
@@ -243,8 +249,9 @@ def test_responses_are_the_analysis_of_what_was_recorded(acquired, truth, kept, 
 
 
 def test_mean_responses_are_the_known_rates(acquired, session, truth, kept, kind):
-    """Of traces in spikes a frame: the window holds this share of a trial's 4 frames."""
-    share = 1 if kind == "spike_times" else (0.27 + 0.46 / np.pi) / 0.54 / 4
+    """Of traces in spikes a frame: the share is derived in tests/science of the acquisition."""
+    inside = np.array([0, 1 / 48, 1 / 2, 47 / 48, 1, 47 / 48, 1 / 2, 1 / 48, 0])
+    share = 1 if kind == "spike_times" else np.hamming(9) @ inside / np.hamming(9).sum() / 4
     shown = first_day(SHOWN, ANIMAL.height, ANIMAL.width, SEED)[1][kept]
     rates, responses = truth.trials.expected[kept], responses_of(acquired)
     repeated = range(SHOWN.n_train, SHOWN.n_images)
@@ -255,7 +262,7 @@ def test_mean_responses_are_the_known_rates(acquired, session, truth, kept, kind
     driven = session.animal.kind != "undriven"
     slope = (measured * true)[:, driven].sum() / (true**2)[:, driven].sum()
     noise = np.sqrt((true**2 * truth.trials.expected.mean(0) / SHOWN.repeats)[:, driven].sum())
-    assert abs(slope / share - 1) < 4.5 * noise / (true**2)[:, driven].sum() + 0.02
+    assert abs(slope / share - 1) < 4.5 * noise / (true**2)[:, driven].sum()
     assert np.corrcoef(measured[:, driven].ravel(), true[:, driven].ravel())[0, 1] > 0.9
 
 
@@ -279,7 +286,8 @@ def test_behaviour_is_valid_and_true_where_the_rig_saw_it(acquired, truth, kept)
     seen = eye["eye_valid"]
     for i, column in ((1, eye["pupil"]), (2, eye["center"][:, 0]), (3, eye["center"][:, 1])):
         expected = window_average(truth.pupil[:, 0], truth.pupil[:, i], at)
-        np.testing.assert_allclose(column[seen], expected[seen], rtol=1e-5)
+        # frames jitter, and gaps of one or two are filled in order of frames, not of time
+        np.testing.assert_allclose(column[seen], expected[seen], rtol=5e-4)
         assert np.all(column[~seen] == -1)
     gaze, gain = truth.trials.gaze[kept], truth.trials.gain[kept]
     assert np.corrcoef(eye["center"][seen, 0], gaze[seen, 0])[0, 1] > 0.9
@@ -305,3 +313,16 @@ def test_a_rig_that_spoils_too_many_trials_leaves_nothing(tables):
     with pytest.raises(BadRecording, match="activity is one of"):
         ingest_first_day(key, MOVING, SHOWN, SEED, "fluorescence")
     assert row_counts() == before
+
+
+def test_the_command_records_with_a_rig(recordings):
+    key = recordings.key()
+    words = ["--activity", "trace", "--eye-movement", "1.5", "--n-simple", "2", "--n-complex", "1"]
+    words += ["--n-train", "20", "--n-test", "3", "--repeats", "2"]
+    animal = str(key["animal_id"])
+    result = CliRunner().invoke(app, ["ingest", "virtual", "--animal", animal, *words])
+    assert result.exit_code == 0, result.output
+    assert (Activity & key).fetch1("activity_kind") == "trace"
+    assert (FrameClock & key).fetch1("n_depths") == AcquisitionParams().n_depths
+    assert len(PupilTrack & key) == len(TreadmillTrace & key) == 1
+    assert load_animal(key)[0].params.eye_movement_px == 1.5

@@ -75,6 +75,7 @@ def test_work_moves_from_blocked_over_pending_to_done(recordings):
         "TargetDataset": (0, 0, 0, 0, 1),
         "Oracle": (0, 0, 0, 0, 1),
         "OracleRankedUnit": (0, 0, 0, 0, 1),
+        "UnitStatistics": (0, 0, 0, 0, 1),
         "TrainedModel": (0, 0, 0, 0, len(SEEDS)),
         "Ensemble": (0, 0, 0, 0, 1),
         "ModelGroup": (0, 0, 0, 0, 1),
@@ -91,7 +92,7 @@ def test_work_moves_from_blocked_over_pending_to_done(recordings):
     run(TargetDataset, plan)
     now = changes(before)
     assert now["Frame"] == now["TargetDataset"] == (1, 0, 0, 0, 0)
-    assert now["Oracle"] == (0, 1, 0, 0, 0)
+    assert now["Oracle"] == now["UnitStatistics"] == (0, 1, 0, 0, 0)
     assert now["TrainedModel"] == (0, len(SEEDS), 0, 0, 0)
     assert now["Ensemble"] == (0, 0, 0, 0, 1)
     assert by_table()["Ensemble"].blocked_by == "waits for TrainedModel"

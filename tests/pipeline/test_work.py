@@ -215,6 +215,7 @@ def test_two_workers_make_everything_once_also_what_others_left(finished):
         "TargetDataset": 1,
         "Oracle": 1,
         "OracleRankedUnit": 1,
+        "UnitStatistics": 1,
         "TrainedModel": len(SEEDS),
         "Ensemble": 1,
         "ModelGroup": 1,

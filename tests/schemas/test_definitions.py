@@ -163,7 +163,8 @@ socket.socket.connect = socket.socket.connect_ex = refuse
 import science, schemas, pipeline
 for package in (science, schemas, pipeline):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        if not module.name.endswith("__main__"):  # a program, to run
+            importlib.import_module(module.name)
 from datajoint import instance
 assert instance._singleton_connection is None
 assert os.listdir() == []

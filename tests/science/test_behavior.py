@@ -231,6 +231,8 @@ def test_missing_velocity_is_not_valid():
     running = sample_treadmill(track, [0.1, 14.4, 14.6, 15.4, 15.6, 40.0, nan], 0.5)
     assert running.valid.tolist() == [False, True, False, False, True, False, False]
     np.testing.assert_allclose(running.speed, [-1, 4, -1, -1, 4, -1, -1])
+    unsmoothed = sample_treadmill(track, [-0.1, 0.0, 29.95, 30.0], 0.01)
+    assert unsmoothed.valid.tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -283,3 +285,5 @@ def test_finished_numbers_pass_and_missing_ones_are_not_valid():
     running = finished_speed([-3.0, nan, 0.0])
     assert running.valid.tolist() == [True, False, True]
     assert running.speed.tolist() == [3, -1, 0]
+    with pytest.raises(ValueError, match=r"\(n, 4\), not \(3,\)"):
+        finished_eye([10.0, 0.0, 80.0])

@@ -221,7 +221,7 @@ def test_units_that_never_respond_keep_their_zeros():
 
 
 def test_responses_can_be_left_as_they_are():
-    normalization = Normalization.of({"a": recording()}, normalize_responses=False)
+    normalization = Normalization.of({"a": recording()}, DataParams(normalize_responses=False))
     np.testing.assert_array_equal(normalization.response_scale["a"], np.ones(5))
 
 

@@ -74,6 +74,24 @@ def test_ceiling_metrics_recover_the_truth_of_a_simulation(ragged):
     np.testing.assert_allclose(metrics.fev(responses, index).mean(), true_fev.mean(), rtol=0.05)
 
 
+@pytest.mark.parametrize("noise", ["poisson", "gaussian"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_signal_power_and_ceiling_are_within_5_percent_of_the_population(noise, ragged):
+    """Rates of mean 2 and variance 2, noise variance 2 (Poisson: on average), 500 units."""
+    rng = np.random.default_rng(6)
+    repeats = rng.integers(2, 12, 200) if ragged else np.full(200, 4)
+    index = rng.permutation(np.repeat(np.arange(200), repeats))
+    rates = rng.gamma(2.0, 1.0, (200, 500))
+    if noise == "poisson":
+        responses = rng.poisson(rates[index])
+    else:
+        responses = rng.normal(rates[index], np.sqrt(2))
+    assert metrics.signal_power(responses, index).mean() == pytest.approx(2, rel=0.05)
+    of_means = 2 + 2 * (1 / repeats).mean()
+    ceiling = metrics.cc_max(responses, index).mean()
+    assert ceiling == pytest.approx(np.sqrt(2 / of_means), rel=0.05)
+
+
 def test_order_and_names_of_images_do_not_matter():
     _, prediction, responses, index = simulate(ragged=True, n_images=50, n_units=3)
     order = np.random.default_rng(0).permutation(len(index))

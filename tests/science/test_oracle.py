@@ -87,19 +87,6 @@ def test_a_single_image_says_nothing():
     assert np.isnan(leave_one_out_oracle(responses, np.zeros(10, int))).all()
 
 
-@pytest.mark.parametrize(("signal", "noise", "repeats"), [(1.0, 1.0, 10), (0.5, 2.0, 4)])
-def test_the_oracle_has_the_value_that_signal_and_noise_make(signal, noise, repeats):
-    rng = np.random.default_rng(1)
-    n = 400
-    index = np.repeat(np.arange(n), repeats)
-    responses = signal * rng.normal(size=(n, 100))[index]
-    responses += noise * rng.normal(size=responses.shape)
-    s, e = signal**2, noise**2
-    expected = s / np.sqrt((s + e) * (s + e / (repeats - 1)))
-    measured = leave_one_out_oracle(responses, index)
-    assert measured.mean() == pytest.approx(expected, abs=0.015)  # five standard errors
-
-
 def test_images_with_too_few_repeats_do_not_count():
     rng = np.random.default_rng(2)
     index = np.concatenate([np.repeat(np.arange(8), 5), np.repeat(np.arange(8, 20), 3)])
@@ -284,15 +271,15 @@ def test_p_of_units_without_signal_is_valid(ragged):
     index = np.repeat(np.arange(12), repeats)
     noise = rng.poisson(1.0, (len(index), 2000)) * rng.gamma(1, 1, (len(index), 2000))
     _, p = bootstrap_oracle(noise, index, n_draws=199, seed=2)
-    for alpha in (0.01, 0.05, 0.2, 0.5):
-        # all units share the shuffles, which widens the spread: six standard errors
-        spread = 6 * np.sqrt(alpha * (1 - alpha) / 2000) + 1.5 * np.sqrt(alpha / 199)
-        assert (p <= alpha).mean() < alpha + spread * (alpha < 0.5) + 0.1 * (alpha == 0.5)
+    for alpha in (0.01, 0.05, 0.2):  # a fifth for 2000 units and 199 shared shuffles
+        assert (p <= alpha).mean() < 1.2 * alpha + 0.005
     if not ragged:
         assert stats.kstest(p, "uniform").statistic < 0.08
-    responses, _ = simulated(12, 5, 50, 0.5, 16)
-    _, driven = bootstrap_oracle(responses, np.repeat(np.arange(12), 5), n_draws=199)
-    np.testing.assert_allclose(driven, 1 / 200)
+
+
+def test_p_of_driven_units_is_the_smallest_there_is():
+    responses, index = simulated(12, [4, 5, 6] * 4, 50, 0.5, 16)
+    np.testing.assert_allclose(bootstrap_oracle(responses, index, n_draws=199)[1], 1 / 200)
 
 
 def test_shuffles_of_a_unit_with_one_spike_all_score_the_same():

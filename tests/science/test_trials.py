@@ -35,11 +35,19 @@ def test_what_a_malformed_trial_does_not_tell_is_nan():
         [4.0, 4.1, 4.2, 4.8],  # one too many
         [nan, nan, nan, nan],
         [6.0, 6.3, 6.8, np.inf],
+        [7.0, np.inf, 7.8, nan],
+        [nan, 8.3, nan, nan],
+        [9.0, 9.3, nan, 9.9],
+        [10.0, 10.3, 10.8, nan],
     ]
     onset, offset, n_flips = presentation_times(flips)
-    np.testing.assert_array_equal(onset, [nan, 1.3, nan, 3.3, 4.1, nan, 6.3])
-    np.testing.assert_array_equal(offset, [nan, 1.8, nan, 3.8, nan, nan, 6.8])
-    assert n_flips.tolist() == [1, 3, 2, 2, 4, 0, 3]
+    np.testing.assert_array_equal(onset, [nan, 1.3, nan, 3.3, 4.1, nan, 6.3, nan, 8.3, 9.3, 10.3])
+    np.testing.assert_array_equal(offset, [nan, 1.8, nan, 3.8, nan, nan, 6.8, nan, nan, nan, 10.8])
+    assert n_flips.tolist() == [1, 3, 2, 2, 4, 0, 3, 2, 1, 3, 3]
+
+
+def test_an_image_may_follow_another_without_a_blank():
+    assert presentation_times([[0, 1, 2], [1.5, 2, 3]])[1].tolist() == [2, 3]
 
 
 def test_a_recording_without_trials_has_no_times():

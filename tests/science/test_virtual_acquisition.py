@@ -169,9 +169,12 @@ def test_the_analysis_of_a_laboratory_is_unbiased(complete):
 def test_the_analysis_of_a_laboratory_recovers_the_rates(animal, session, recorded, presentation):
     """With lost frames and a malformed trial, means over repeats are linear in the mean rates.
 
-    A window of weights 0.54 + 0.46 cos(2 pi t), t from -0.5 to 0.5 s, holds 0.27 + 0.46 / pi of its
-    0.54 within the half second of a trial, which spreads over 4 frames.
+    A trial lasts 4 frames. Frames of 1 and interpolation between them blur time by the sum of three
+    uniform numbers: of the weight 1 frame from the middle 47/48 stays within the trial, of that 2
+    frames from it 1/2, and of that 3 frames from it 1/48.
     """
+    inside = np.array([0, 1 / 48, 1 / 2, 47 / 48, 1, 47 / 48, 1 / 2, 1 / 48, 0])
+    share = np.hamming(9) @ inside / np.hamming(9).sum() / 4
     well_formed = np.isfinite(recorded.flip_times).all(1)
     onset, shown = recorded.flip_times[well_formed, 1], presentation[well_formed]
     repeated = np.arange(200, 300)
@@ -184,7 +187,7 @@ def test_the_analysis_of_a_laboratory_recovers_the_rates(animal, session, record
         measured, true = ([v[shown == i].mean() for i in repeated] for v in (response, expected))
         slopes.append(np.polyfit(true, measured, 1)[0])
         correlations.append(np.corrcoef(true, measured)[0, 1])
-    assert np.mean(slopes) == pytest.approx((0.27 + 0.46 / np.pi) / 0.54 / 4, rel=0.05)
+    assert np.mean(slopes) == pytest.approx(share, rel=0.01)
     assert np.median(correlations) > 0.95
     assert np.min(correlations) > 0.85
 
