@@ -29,6 +29,7 @@ from conversion import (
 )
 from gabors import GREY, render_gabor
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 TEMPLATES_WANTED = (
     "the file holds no pictures of the natural scenes: give --cache FOLDER, into which allensdk "
@@ -85,6 +86,7 @@ def _text(dataset: h5py.Dataset) -> str:
 
 def convert(args: argparse.Namespace) -> str:
     """Write a session as a folder of arrays that appears when it is complete."""
+    sys.stderr.write(f"converting {args.nwb}\n")
     session = _fetched(args, _cached_session) if args.session else _opened(args.nwb)
     units = choose_units(_table(session.units.reset_index()), args.area)
     unit_ids = units["unit_id"].astype(np.int64)
@@ -141,8 +143,9 @@ def _fetched(args: argparse.Namespace, fetch: Callable[[argparse.Namespace], Any
         return fetch(args)
     except Exception as error:  # allensdk lets through what requests, pandas and h5py raise
         raise BadSession(
-            f"allensdk cannot get session {args.session} into {args.cache}: {error!r}. The same "
-            "command goes on where it stopped; a session that is here as a file needs --nwb only"
+            f"allensdk cannot get session {args.session} into {args.cache}; run the same command "
+            "again, files that are complete stay. A session that is here as a file needs --nwb and "
+            f"--templates only. ({type(error).__name__}: {str(error)[:300]})"
         ) from error
 
 
@@ -176,7 +179,7 @@ def _images(presentations: Presentations, args: argparse.Namespace) -> NDArray[n
         )
     (shape,) = shapes
     images = np.full((len(pictures), *shape), GREY, np.uint8)
-    for row, picture in enumerate(pictures):
+    for row, picture in enumerate(tqdm(pictures, desc="pictures", leave=False)):
         if picture.image_class == "natural_scenes":
             images[row] = scenes[picture.image_id]
         elif picture.image_class == "gabor":

@@ -159,7 +159,7 @@ def _column(table: Table, name: str, stimulus: str) -> Floats:
     if name not in table:
         raise BadSession(f"the presentations of {stimulus} have no column {name}")
     texts, which = np.unique(table[name].astype(str), return_inverse=True)
-    return np.array([_number(text, name, stimulus) for text in texts])[which]
+    return np.array([_number(text, name, stimulus) for text in texts.tolist()])[which]
 
 
 def _number(text: str, name: str, stimulus: str) -> float:

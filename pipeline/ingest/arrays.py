@@ -50,6 +50,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def ingest_arrays(path: Path, key: dict[str, int]) -> bool:
     """Ingest a recording in the arrays format; False when it is already there."""
+    if path.is_dir() and not any(path.glob("*.npy")):
+        raise BadRecording(f"the folder {path} holds no .npy files")
     source = source_of(path, "arrays", READER_VERSION)
     return not already_there(key, source) and insert_scan(key, read_arrays(path), source)
 

@@ -159,11 +159,11 @@ class Block:
     n_units: int | None
     tiers: dict[str, int] = field(default_factory=dict)
     oracles: list[OracleView] = field(default_factory=list)
-    populations: list[Picture] = field(default_factory=list)
     models: ModelsView | None = None
     runs: list[RunView] = field(default_factory=list)
     loops: list[LoopView] = field(default_factory=list)
     provenance: Provenance | None = None
+    populations: list[Picture] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

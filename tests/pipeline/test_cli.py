@@ -156,7 +156,7 @@ def test_from_a_file_over_a_failed_job_to_its_deletion(recorded, recordings, tmp
     where = ("--where", f"animal_id={animal}")
     text = succeed("delete", "Scan", *where)
     assert "nothing was deleted: repeat with --yes" in text
-    assert "test_dataset.__frame" in text
+    assert "test_responses.__frame" in text
     assert row_counts() == before
     assert "deleted" in succeed("delete", "Scan", *where, "--yes")
     assert not Scan & {"animal_id": animal}
@@ -204,9 +204,9 @@ NOBODY = ("--animal", 123456)
 BAD_INPUT = {
     "a file that is not there": (
         ("ingest", "arrays", "no.npz", *NOBODY),
-        "there is no file no.npz",
+        "there is no file or folder no.npz",
     ),
-    "a folder as a file": (("ingest", "arrays", ".", *NOBODY), "cannot be read as an .npz file"),
+    "a folder as a file": (("ingest", "arrays", ".", *NOBODY), "the folder . holds no .npy files"),
     "an animal without cells": (
         ("ingest", "virtual", "--n-simple", 0, "--n-complex", 0, "--n-undriven", 0, *NOBODY),
         "an animal without cells",

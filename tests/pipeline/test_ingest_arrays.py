@@ -302,6 +302,47 @@ def test_a_number_of_an_image_with_other_pixels_leaves_nothing(recordings, write
     assert row_counts() == before
 
 
+# --- folders
+
+
+def test_a_folder_of_arrays_is_read_like_a_file(recordings, tmp_path, write):
+    keys = [recordings.key(), recordings.key()]
+    given = content(30)
+    for name, array in given.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert ingest_arrays(tmp_path, keys[0]) is True
+    assert ingest_arrays(tmp_path, keys[0]) is False
+    np.testing.assert_array_equal(recorded_activity(keys[0]), given["responses"])
+    assert (Scan & keys[0]).fetch1("source_size") == sum(
+        f.stat().st_size for f in tmp_path.iterdir()
+    )
+    (tmp_path / "responses.npy").write_bytes(b"no array")
+    refused(tmp_path, keys[1], r"responses\.npy cannot be read as an \.npy file")
+
+
+def test_areas_come_from_drawn_masks_and_layers_from_the_depth_of_the_field(recordings, write):
+    masks = np.zeros((2, 4, 6), int)
+    masks[0, :, :3], masks[1] = 1, 2
+    drawn = {
+        "area": None,
+        "layer": None,
+        "field": np.array([7, 7, 9, 9, 7]),
+        "px_x": np.array([0.0, 5.0, 1.0, 2.0, 2.4]),
+        "px_y": np.array([1.0, 1.0, 3.0, 0.0, 0.0]),
+        "field_id": np.array([7, 9]),
+        "field_depth": np.array([200.0, 420.0]),
+        "area_masks": masks,
+        "area_names": np.array(["V1", "LM"]),
+    }
+    key = recordings.key()
+    ingest_arrays(write(content(31, **drawn)), key)
+    areas = (recording.AreaMembership & key).to_arrays("brain_area", order_by="unit_id")
+    layers = (recording.LayerMembership & key).to_arrays("layer", order_by="unit_id")
+    assert areas.tolist() == ["V1", "unknown", "LM", "LM", "V1"]
+    assert layers.tolist() == ["L2/3", "L2/3", "L4", "L4", "L2/3"]
+    assert (Scan.Field & key).to_arrays("field_depth", order_by="field").tolist() == [200.0, 420.0]
+
+
 # --- bad files
 
 
@@ -317,7 +358,7 @@ def test_a_missing_file(recordings, tmp_path):
 
 
 def test_a_folder(recordings, tmp_path):
-    refused(tmp_path, recordings.key(), "lacks .*images")
+    refused(tmp_path, recordings.key(), "holds no .npy files")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, -1, -30])
