@@ -210,7 +210,6 @@ class ImageDataset:
         scale = self.normalization.response_scale[readout_key]
         return recording.responses[recording.trials(tier)] / scale
 
-
     def behavior(
         self, readout_key: str, tier: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
