@@ -1,5 +1,6 @@
 """Folders of arrays that can be made again, kept on this machine up to a limit."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -45,6 +46,7 @@ def _root() -> Path:
     global _folder
     if _folder is None:
         _folder = Path(tempfile.mkdtemp(prefix="inceptionloop-cache-"))
+        atexit.register(shutil.rmtree, _folder, ignore_errors=True)
     _folder.mkdir(parents=True, exist_ok=True)
     return _folder
 

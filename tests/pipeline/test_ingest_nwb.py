@@ -15,7 +15,9 @@ from pynwb.behavior import EyeTracking, PupilTracking, SpatialSeries
 from pynwb.epoch import TimeIntervals
 from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
 from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel, RoiResponseSeries
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.ingest import insert
 from pipeline.ingest.nwb import ingest_nwb, read_nwb
 from pipeline.ingest.rows import BadRecording
@@ -267,6 +269,16 @@ def test_a_second_time_changes_nothing_and_other_content_is_refused(recordings, 
     with pytest.raises(BadRecording, match=r"already there, from scan\.nwb"):
         ingest_nwb(write(Session(3), name="other.nwb"), key)
     assert row_counts() == before
+
+
+def test_the_command(recordings, write):
+    key, session = recordings.key(), Session(37)
+    words = ["ingest", "nwb", str(write(session)), "--animal", str(key["animal_id"])]
+    result = CliRunner().invoke(app, [*words, "--series", "RoiResponseSeries2"])
+    assert result.exit_code == 0, result.output
+    assert f"recording {key['animal_id']}-1-1 ingested" in result.stdout
+    expected = session.traces[2][:, SOMA].astype(np.float32)
+    np.testing.assert_array_equal(recorded_activity(key), expected)
 
 
 def test_an_interrupted_one_leaves_nothing_and_goes_in_later(recordings, write, monkeypatch):
@@ -779,7 +791,6 @@ BAD_CONTENT = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:hdmf|pynwb")
 @pytest.mark.parametrize("name", BAD_CONTENT)
 def test_bad_content_is_refused_and_nothing_is_stored(recordings, write, name):
     session, message = BAD_CONTENT[name]

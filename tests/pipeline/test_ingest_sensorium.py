@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 from miniature import recorded_activity, row_counts
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.ingest import insert
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.sensorium import ingest_sensorium, published_key, read_sensorium
@@ -143,6 +145,17 @@ def test_a_second_time_changes_nothing_and_other_content_is_refused(recordings, 
     with pytest.raises(BadRecording, match=f"already there, from {FOLDER}"):
         ingest_sensorium(folder, key)
     assert row_counts() == before
+
+
+def test_the_command_takes_the_folders_numbers_unless_others_are_given(recordings, write):
+    key, folder = recordings.key(), write(content(28))
+    key |= {"session": 10, "scan_idx": 18}
+    words = ["ingest", "sensorium", str(folder), "--animal", str(key["animal_id"])]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert f"recording {key['animal_id']}-10-18 ingested" in result.stdout
+    assert len(Trial & key) == 18
+    assert "was already there" in CliRunner().invoke(app, words).stdout
 
 
 def test_an_interrupted_one_leaves_nothing_and_goes_in_later(recordings, write, monkeypatch):

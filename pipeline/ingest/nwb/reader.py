@@ -74,7 +74,8 @@ def read_nwb(file: NWBFile, series: str | None = None) -> ScanArrays:
 @contextmanager
 def _opened(path: Path) -> Iterator[NWBFile]:
     try:
-        hdf5 = h5py.File(path, "r")
+        # nothing is read twice, and HDF5 would keep up to 16 MB of every series
+        hdf5 = h5py.File(path, "r", rdcc_nbytes=2**20)
     except OSError as error:
         raise BadRecording(
             f"{path} cannot be read as an NWB file (truncated, or of another type): {error}"
