@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pynwb
@@ -25,6 +26,13 @@ INVALID = [  # start, stop, kind, label: one each of the stimulus, of this and o
     (50.1, 50.6, "EcephysProbe", "probeA"),
     (60.1, 61.0, "EcephysProbe", "probeZ"),
 ]
+
+RAW = {
+    "frame": "intervals/natural_scenes_presentations/frame",
+    "speed": "processing/running/running_speed/data",
+    "speed_from": "processing/running/running_speed/timestamps",
+    "speed_to": "processing/running/running_speed_end_times/timestamps",
+}
 
 
 def enrich(source: str, target: str) -> None:
@@ -129,7 +137,7 @@ def cache(source: str, scenes: str, folder: str) -> None:
 
 
 def reference(source: str, target: str) -> None:
-    """Counts by `presentationwise_spike_times`, as the notebook makes them, and tables."""
+    """Counts by `presentationwise_spike_times`, as the notebook makes them, tables, raw columns."""
     session = EcephysSession.from_nwb_path(source)
     presentations = session.stimulus_presentations
     shown = presentations[presentations.stimulus_name.isin(["natural_scenes", "gabors"])]
@@ -139,14 +147,15 @@ def reference(source: str, target: str) -> None:
     counts = spikes.groupby(["stimulus_presentation_id", "unit_id"]).size()
     binned = session.presentationwise_spike_counts([0, 0.25], shown.index.values, units)
     pupil = session.get_pupil_data()
+    with h5py.File(source) as file:
+        raw = {name: file[path][()] for name, path in RAW.items()}
     np.savez(
         target,
+        **raw,
         counts=counts.reindex(pairs, fill_value=0).to_numpy().reshape(len(shown), len(units)),
         binned=binned.values[:, 0],
         onset=shown.start_time.to_numpy(float),
         offset=shown.stop_time.to_numpy(float),
-        name=shown.stimulus_name.to_numpy(str),
-        frame=shown.frame.astype(str).to_numpy(str),
         unit_id=units,
         area=session.units.structure_acronym.loc[units].to_numpy(str),
         pupil=np.empty((0, 0)) if pupil is None else pupil.filter(like="pupil").to_numpy(),

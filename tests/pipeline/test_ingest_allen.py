@@ -319,10 +319,6 @@ def ingested(recordings, files):
     return ingest
 
 
-def fetched(table, key, *columns):
-    return table.to_arrays(*columns, order_by=table.primary_key)
-
-
 class TestWithAllensdk:
     pytestmark = needs_allensdk
 
@@ -352,29 +348,24 @@ class TestWithAllensdk:
         np.testing.assert_array_equal(responses, truth["binned"][kept])
 
     def test_images_areas_and_running_are_those_of_the_file(self, ingested, files, shared):
-        import h5py
-
         key = ingested(files.plain)
-        with h5py.File(files.plain) as file:
-            frames = file["intervals/natural_scenes_presentations/frame"][()].astype(int)
-            speed = file["processing/running/running_speed/data"][()]
-            started = file["processing/running/running_speed/timestamps"][()]
-            ended = file["processing/running/running_speed_end_times/timestamps"][()]
+        truth = files.reference(files.plain)
+        frames = truth["frame"].astype(int)
         shown = (Trial * recording.Condition & key).to_dicts(order_by="trial_idx")
         blank = frames == -1
         assert [row["image_class"] == "blank" for row in shown] == blank.tolist()
         assert [row["image_id"] for row in shown] == np.where(blank, 0, frames).tolist()
         assert np.bincount(frames + 1).tolist() == [5] * 119
-        scenes = (recording.Image & "image_class = 'natural_scenes'").to_arrays(
-            "image", order_by="image_id"
-        )
+        images = recording.Image & (recording.Condition & (Trial & key))
+        scenes = (images & "image_class = 'natural_scenes'").to_arrays("image", order_by="image_id")
         np.testing.assert_array_equal(np.stack(scenes), np.load(shared / SCENES)["images"])
-        (grey,) = (recording.Image & "image_class = 'blank'").to_arrays("image")
+        (grey,) = (images & "image_class = 'blank'").to_arrays("image")
         assert (grey.shape, set(grey.ravel().tolist())) == ((31, 31), {GREY})
         areas = (AreaMembership & key).to_arrays("brain_area", order_by="unit_id")
-        np.testing.assert_array_equal(areas, files.reference(files.plain)["area"])
+        np.testing.assert_array_equal(areas, truth["area"])
         track = np.asarray((TreadmillTrace & key).fetch1("treadmill_track"))
-        np.testing.assert_allclose(track, np.stack([(started + ended) / 2, speed], axis=1))
+        np.testing.assert_allclose(track[:, 0], (truth["speed_from"] + truth["speed_to"]) / 2)
+        np.testing.assert_array_equal(track[:, 1], truth["speed"])
         assert not PupilTrack & key
         source = (Scan & key).fetch1()
         assert source["source_size"] == files.plain.stat().st_size
