@@ -142,7 +142,7 @@ def _scenes(table: Table) -> tuple[list[Picture], NDArray[np.int64]]:
 
 def _gabors(table: Table) -> tuple[list[Picture], NDArray[np.int64]]:
     columns = np.stack([_column(table, name, "gabors") for name in GABOR], axis=1)
-    rows, which = np.unique(columns, axis=0, return_inverse=True)
+    rows, which = np.unique(columns + 0.0, axis=0, return_inverse=True)  # no -0.0
     pictures = []
     for row in rows.tolist():
         params = dict(zip(GABOR, row, strict=True))
