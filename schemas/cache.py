@@ -1,11 +1,18 @@
 """Folders of arrays that can be made again, kept on this machine up to a limit."""
 
 import atexit
+import errno
 import os
 import shutil
 import tempfile
+import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+DRAFT_SECONDS = 24 * 3600
+"""Age of a draft whose process must have been killed: nothing takes so long to write."""
 
 _folder: Path | None = None
 _max_bytes = 20 * 10**9
@@ -21,7 +28,8 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
     """Return a folder of this name, made by `write` unless it is there.
 
     It appears complete or not at all, also when several processes make it at once. The folders
-    that were not used for longest go when the cache is over its limit.
+    that were not used for longest go when the cache is over its limit, and with them the drafts
+    that killed processes left behind.
 
     Raises
     ------
@@ -30,7 +38,7 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
     """
     root = _root()
     folder = root / name
-    if not folder.exists():
+    while not _mark_used(folder):
         draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
         try:
             write(draft)
@@ -38,7 +46,6 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         _evict(root, keep=folder)
-    os.utime(folder)
     return folder
 
 
@@ -51,21 +58,46 @@ def _root() -> Path:
     return _folder
 
 
+def _mark_used(folder: Path) -> bool:
+    """Note that a folder is used now; False if it is not there."""
+    try:
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _publish(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
-    except OSError:
-        if not folder.exists():  # another process was faster
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
             raise
 
 
 def _evict(root: Path, keep: Path) -> None:
-    folders = sorted((f for f in root.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
-    sizes = {f: sum(p.stat().st_size for p in f.rglob("*")) for f in folders}
-    excess = sum(sizes.values()) - _max_bytes
-    for folder in folders:
+    """Remove what exceeds the limit, and old drafts, while other processes do the same."""
+    folders = []
+    for folder in filter(Path.is_dir, root.iterdir()):
+        with suppress(FileNotFoundError):
+            last_used = folder.stat().st_mtime
+            if not folder.name.startswith("."):
+                size = sum(path.stat().st_size for path in folder.rglob("*"))
+                folders.append((last_used, size, folder))
+            elif last_used < time.time() - DRAFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+    excess = sum(size for _, size, _ in folders) - _max_bytes
+    for _, size, folder in sorted(folders):
         if excess <= 0:
             return
-        if folder != keep and not folder.name.startswith("."):
-            shutil.rmtree(folder, ignore_errors=True)
-            excess -= sizes[folder]
+        if folder != keep:
+            _remove(folder)
+            excess -= size
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder at once: of a process killed meanwhile a draft remains, not half a folder."""
+    doomed = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    with suppress(OSError):  # another process was faster
+        folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)

@@ -1,10 +1,11 @@
 """Shown images as frames, recorded activity as responses, eye and running as behaviour."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import datajoint as dj
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from schemas import recording
 from schemas.configuration import Configuration
@@ -175,11 +176,7 @@ class InputResponse(dj.Computed):
         clocks: tuple[dict[str, Any], ...],
         blocks: tuple[dict[str, Any], ...],
     ) -> tuple[Any, ...]:
-        shown = Presentations.of(
-            [t["trial_onset"] for t in trials],
-            [t["trial_offset"] for t in trials],
-            [t["n_flips"] for t in trials],
-        )
+        shown = _presentations(trials)
         rows = np.array([t["trial_idx"] for t in trials], np.int64)
         delays = np.array([u["delay"] for u in units], np.float64)
         times = np.empty(0)
@@ -235,8 +232,14 @@ class InputResponse(dj.Computed):
             )
 
 
-def _sample_times(key: dict[str, Any]) -> NDArray[np.float64]:
-    """Return when the behaviour of each input is read, s on the clock of behaviour.
+def _presentations(trials: Sequence[dict[str, Any]]) -> Presentations:
+    """Collect the times in rows of `Trial`."""
+    names = ("trial_onset", "trial_offset", "n_flips")
+    return Presentations.of(*([trial[name] for trial in trials] for name in names))
+
+
+def _sampling(key: dict[str, Any]) -> tuple[NDArray[np.float64], float]:
+    """Return when a track is sampled for each input, s on its clock, and over what half width.
 
     Raises
     ------
@@ -244,22 +247,21 @@ def _sample_times(key: dict[str, Any]) -> NDArray[np.float64]:
         If the recording does not say when its trials took place.
     """
     rows = (recording.Trial * InputResponse.Input.proj("row_id") & key).to_dicts(order_by="row_id")
-    shown = Presentations.of(
-        [r["trial_onset"] for r in rows],
-        [r["trial_offset"] for r in rows],
-        [r["n_flips"] for r in rows],
-    )
-    times = shown.centre(Preprocessing.params(key))
+    params = Preprocessing.params(key)
+    times = _presentations(rows).centre(params)
     if not np.isfinite(times).all():
         raise ValueError(f"recording {key} has a track of behaviour, but trials without an onset")
     clocks = (recording.FrameClock & key).to_arrays("frame_times")
     clock = np.asarray(clocks[0]) if len(clocks) else np.empty((0, 1))
-    return to_other_clock(times, *clock.T) if clock.shape[1] == 2 else times
+    if clock.shape[1] == 2:
+        times = to_other_clock(times, *clock.T)
+    return times, params.duration
 
 
-def _trial_rows(key: dict[str, Any]) -> NDArray[np.int64]:
-    inputs = InputResponse.Input & key
-    return inputs.to_arrays("trial_idx", order_by="row_id").astype(np.int64)
+def _of_inputs(key: dict[str, Any], of_trials: ArrayLike) -> NDArray[np.float64]:
+    """Return the numbers of those trials that are inputs."""
+    rows = (InputResponse.Input & key).to_arrays("trial_idx", order_by="row_id")
+    return np.asarray(of_trials)[rows.astype(np.int64)]
 
 
 @schema
@@ -284,10 +286,9 @@ class Eye(dj.Computed):
     def make(self, key: dict[str, Any]) -> None:
         sampling, track = (recording.PupilTrack & key).fetch1("pupil_sampling", "pupil_track")
         if sampling == "trial":
-            eye = finished_eye(np.asarray(track)[_trial_rows(key)])
+            eye = finished_eye(_of_inputs(key, track))
         else:
-            params = Preprocessing.params(key)
-            eye = sample_eye(np.asarray(track), _sample_times(key), params.duration)
+            eye = sample_eye(track, *_sampling(key))
         row = {
             "pupil": eye.radius.astype(np.float32),
             "dpupil": eye.radius_change.astype(np.float32),
@@ -320,10 +321,9 @@ class Treadmill(dj.Computed):
             "treadmill_sampling", "treadmill_track"
         )
         if sampling == "trial":
-            running = finished_speed(np.asarray(track)[_trial_rows(key), 0])
+            running = finished_speed(_of_inputs(key, track)[:, 0])
         else:
-            params = Preprocessing.params(key)
-            running = sample_treadmill(np.asarray(track), _sample_times(key), params.duration)
+            running = sample_treadmill(track, *_sampling(key))
         row = {"treadmill": running.speed.astype(np.float32), "treadmill_valid": running.valid}
         counts = {
             "n_treadmill_valid": int(running.valid.sum()),

@@ -156,10 +156,8 @@ def sample_treadmill(
     ----------
     track : float, (n, 2)
         Columns t (s, evenly sampled), velocity; NaN where missing.
-    sample_times : float, (n_trials,)
-        On the clock of the track, s.
-    duration : float
-        Half width of the smoothing window, s.
+    sample_times, duration : float, (n_trials,) and float
+        As in `sample_eye`.
 
     Returns
     -------

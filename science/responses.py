@@ -64,10 +64,12 @@ def increasing(times: ArrayLike, name: str) -> Floats:
         raise ValueError(f"{name} must be a row of at least two times, not {times.shape}")
     if not np.isfinite(times).all():
         raise ValueError(f"{name} must be finite; entry {np.isfinite(times).argmin()} is not")
-    steps = np.diff(times)
-    if not (steps > 0).all():
+    falls = np.diff(times) <= 0
+    if falls.any():
+        at = falls.argmax() + 1
         raise ValueError(
-            f"{name} must increase strictly; entry {(steps <= 0).argmax() + 1} does not"
+            f"{name} must increase strictly; entry {at} does not: {times[at]} s comes after "
+            f"{times[at - 1]} s"
         )
     return times
 

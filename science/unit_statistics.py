@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from sklearn.ensemble import IsolationForest
 
 from science.blocks import blocks
+from science.dataset import repeat_average
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def unit_statistics(
         `lowest_unit`, of `extreme_correlations`; `anomaly_label` and `anomaly_score`,
         of `anomalies`.
     """
-    means = image_means(responses, image_index)
+    means = repeat_average(responses, image_index)
     highest, most, lowest, least = extreme_correlations(means)
     label, score = anomalies(means)
     variance = means.var(axis=0, ddof=1) if len(means) > 1 else np.full(means.shape[1], np.nan)
@@ -44,18 +44,6 @@ def unit_statistics(
         "anomaly_label": label,
         "anomaly_score": score,
     }
-
-
-def image_means(responses: NDArray[np.floating], image_index: NDArray[np.integer]) -> Floats:
-    """Average (n_trials, n_units) over the trials of each image, (n_images, n_units)."""
-    _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
-    n_trials, n_units = responses.shape
-    trials = np.arange(n_trials)
-    shows = csr_array((np.ones(n_trials), (image, trials)), (len(counts), n_trials))
-    means = np.empty((len(counts), n_units))
-    for units in blocks(n_units, n_trials):
-        means[:, units] = (shows @ responses[:, units].astype(np.float64)) / counts[:, None]
-    return means
 
 
 def value_entropy(values: Floats) -> Floats:

@@ -18,7 +18,7 @@ from pipeline.ingest.scan import (
     Trials,
     Units,
 )
-from science.responses import volume_times
+from science.responses import increasing, volume_times
 
 INT32_MAX = 2**31 - 1
 MAX_NAME = {"image_class": 24, "area": 16, "layer": 16}
@@ -97,7 +97,9 @@ def _trial_problems(trials: Trials, n_images: int) -> Iterator[str]:
         if trials.offset is not None:
             yield "trials have an offset but no onset"
         return
-    yield from _increasing("onset", trials.onset[np.isfinite(trials.onset)])
+    known = trials.onset[np.isfinite(trials.onset)]
+    if len(known) > 1:
+        yield from _clock_problems("onset", known)
     if trials.offset is not None and (trials.offset <= trials.onset).any():
         trial = int(np.flatnonzero(trials.offset <= trials.onset)[0])
         yield f"trial {trial} ends before it begins: its offset is not after its onset"
@@ -160,7 +162,7 @@ def _activity_problems(scan: ScanArrays) -> Iterator[str]:
     elif isinstance(activity, Traces):
         shape = (activity.traces.shape[0], n_units)
         yield from _matrix_problems("traces", activity.traces, shape)
-        yield from _clock_problems(activity)
+        yield from _frame_clock_problems(activity)
     else:
         yield from _spike_problems(activity, n_units)
 
@@ -172,7 +174,7 @@ def _matrix_problems(name: str, matrix: object, expected: tuple[int, int]) -> It
         yield f"{name} must be real numbers, not {matrix.dtype}"
 
 
-def _clock_problems(activity: Traces) -> Iterator[str]:
+def _frame_clock_problems(activity: Traces) -> Iterator[str]:
     if activity.n_depths < 1:
         yield f"n_depths must be at least 1, not {activity.n_depths}"
     try:
@@ -182,7 +184,7 @@ def _clock_problems(activity: Traces) -> Iterator[str]:
     other = activity.behavior_frame_times
     if other is None:
         return
-    yield from _increasing("behavior_frame_times", other)
+    yield from _clock_problems("behavior_frame_times", other)
     if abs(len(other) - len(activity.frame_times)) > 1:
         yield (
             "the clocks differ in length by more than one frame: frame_times has "
@@ -222,7 +224,7 @@ def _track_problems(
         return
     if samples.ndim != 2 or samples.shape[1] != n_columns or len(samples) < 2:
         yield f"{name} must have the columns {', '.join(columns)}, not shape {samples.shape}"
-    yield from _increasing(f"the times of {name}", samples[:, 0])
+    yield from _clock_problems(f"the times of {name}", samples[:, 0])
     if np.isinf(samples).any():
         yield f"{name} holds infinite values: write NaN where it was not detected"
 
@@ -250,13 +252,13 @@ def _name_problems(name: str, values: NDArray[np.str_], n: int, of: str) -> Iter
         yield f"a name of {name} has at most {MAX_NAME[name]} characters"
 
 
-def _increasing(name: str, times: NDArray[np.floating]) -> Iterator[str]:
-    if times.ndim != 1 or not is_real(times) or not np.isfinite(times).all():
-        yield f"{name} must be finite numbers in one row, not {_described(times)}"
-    falling = np.flatnonzero(np.diff(times) <= 0)
-    if len(falling):
-        at = int(falling[0])
-        yield f"{name} must increase, but {times[at + 1]} comes after {times[at]} (entry {at + 1})"
+def _clock_problems(name: str, times: NDArray[np.generic]) -> Iterator[str]:
+    if not is_real(times):
+        yield f"{name} must be real numbers, not {times.dtype}"
+    try:
+        increasing(times, name)
+    except ValueError as error:
+        yield str(error)
 
 
 def is_real(array: NDArray[np.generic]) -> bool:

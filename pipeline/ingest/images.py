@@ -50,7 +50,7 @@ def _register_class(
                 f"image {number} of class '{name}' is already there with other pixels: "
                 "two images cannot share an image_id"
             )
-    insert_in_chunks(recording.Image, iter(new), len(new), "images")
+    insert_in_chunks(recording.Image, new, len(new), "images")
     return numbers
 
 

@@ -38,6 +38,7 @@ from tqdm import tqdm
 from pipeline.ingest.checks import is_real
 from pipeline.ingest.grey import grey_values
 from pipeline.ingest.insert import already_there, insert_scan
+from pipeline.ingest.npy import read_npy
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.scan import Images, ScanArrays, Track, TrialResponses, Trials, Units
 from pipeline.ingest.source import source_of
@@ -253,7 +254,7 @@ def _seconds(folder: Path, name: str) -> float | None:
 def _trials(folder: Path, name: str, files: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
     few = len(files) < 200
     for file in tqdm(files, desc=name, unit="trial", leave=False, disable=few):
-        yield _load(folder / "data" / name / f"{file}.npy")
+        yield read_npy(folder / "data" / name / f"{file}.npy")
 
 
 def _vectors(
@@ -273,7 +274,7 @@ def _vectors(
 
 def _meta(folder: Path, group: str, name: str, n: int | None = None, ndim: int = 1) -> NDArray[Any]:
     """Load what is known of the units or trials, one entry for each."""
-    values = _load(folder / "meta" / group / f"{name}.npy")
+    values = read_npy(folder / "meta" / group / f"{name}.npy")
     if values.ndim != ndim or n not in (None, len(values)):
         raise BadRecording(
             f"meta/{group}/{name}.npy must have one entry for each of the {group}"
@@ -281,17 +282,3 @@ def _meta(folder: Path, group: str, name: str, n: int | None = None, ndim: int =
             + f", not {values.shape}"
         )
     return values
-
-
-def _load(path: Path) -> NDArray[Any]:
-    try:
-        # a pickle in the file is refused: it could run code
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise BadRecording(f"there is no file {path}") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise BadRecording(
-            f"{path} cannot be read as an .npy file (truncated, of another type, or holding "
-            f"Python objects): {error}"
-        ) from error

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 from hdmf.backends.hdf5 import H5DataIO
+from ingest_checks import check_interruption, check_refusal
 from miniature import recorded_activity, row_counts
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.base import ImageReferences, Images
@@ -18,7 +20,6 @@ from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.ingest import insert
 from pipeline.ingest.nwb import ingest_nwb, read_nwb
 from pipeline.ingest.rows import BadRecording
 from schemas import recording
@@ -283,23 +284,7 @@ def test_the_command(recordings, write):
 
 def test_an_interrupted_one_leaves_nothing_and_goes_in_later(recordings, write, monkeypatch):
     key, path = recordings.key(), write(Session(4))
-    before = row_counts()
-    insert1, inserted = recording.Activity.Block.insert1, []
-
-    def interrupted(self, row):
-        if len(inserted) == 2:
-            raise KeyboardInterrupt
-        inserted.append(row["activity_block"])
-        insert1(row)
-
-    monkeypatch.setattr(insert, "UNITS_PER_BLOCK", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(recording.Activity.Block, "insert1", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ingest_nwb(path, key)
-    assert inserted == [0, 1]
-    assert row_counts() == before
-    assert ingest_nwb(path, key) is True
+    check_interruption(ingest_nwb, path, key, monkeypatch)
     # blocks of two: the middle one lies in both fields
     assert (
         recorded_activity(key).tolist()
@@ -653,12 +638,7 @@ def test_samples_without_a_time_are_left_out(read):
 # --- bad content and bad files: a clear message, and nothing stored
 
 
-def refused(path, key, message, series=None):
-    before = row_counts()
-    with pytest.raises(BadRecording, match=message) as caught:
-        ingest_nwb(path, key, series)
-    assert "\n" not in str(caught.value)
-    assert row_counts() == before
+refused = partial(check_refusal, ingest_nwb)
 
 
 def with_(**values):

@@ -3,14 +3,15 @@
 import logging
 import shutil
 import time
+from functools import partial
 
 import numpy as np
 import pytest
+from ingest_checks import check_interruption, check_refusal
 from miniature import recorded_activity, row_counts
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.ingest import insert
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.sensorium import ingest_sensorium, published_key, read_sensorium
 from schemas import recording
@@ -160,23 +161,8 @@ def test_the_command_takes_the_folders_numbers_unless_others_are_given(recording
 
 def test_an_interrupted_one_leaves_nothing_and_goes_in_later(recordings, write, monkeypatch):
     key, given = recordings.key(), content(4)
-    folder, before = write(given), row_counts()
-    insert1, inserted = recording.Activity.Block.insert1, []
-
-    def interrupted(self, row):
-        if len(inserted) == 2:
-            raise KeyboardInterrupt
-        inserted.append(row["activity_block"])
-        insert1(row)
-
-    monkeypatch.setattr(insert, "UNITS_PER_BLOCK", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(recording.Activity.Block, "insert1", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ingest_sensorium(folder, key)
-    assert inserted == [0, 1]
-    assert row_counts() == before
-    assert ingest_sensorium(folder, key) is True
+    folder = write(given)
+    check_interruption(ingest_sensorium, folder, key, monkeypatch)
     assert recorded_activity(key).shape == given["data"]["responses"].shape
 
 
@@ -395,12 +381,7 @@ def test_bad_content_is_refused_and_nothing_is_stored(recordings, write, name):
     refused(write(given), recordings.key(), message)
 
 
-def refused(folder, key, message):
-    before = row_counts()
-    with pytest.raises(BadRecording, match=message) as caught:
-        ingest_sensorium(folder, key)
-    assert "\n" not in str(caught.value)
-    assert row_counts() == before
+refused = partial(check_refusal, ingest_sensorium)
 
 
 def test_two_images_under_one_id(recordings, write):

@@ -1,7 +1,5 @@
 """Responses from traces, spikes and finished numbers; eye and running (microns_vei 4.6 to 4.8)."""
 
-import os
-
 import numpy as np
 import pytest
 from miniature import images, row_counts
@@ -19,7 +17,6 @@ from pipeline.ingest.scan import (
     Units,
 )
 from pipeline.study import Study, admit
-from schemas.cache import cached_folder, use_cache
 from schemas.dataset import (
     ConditionTier,
     DataConfig,
@@ -284,32 +281,6 @@ def test_datasets_are_mapped_from_files_and_made_once(recordings, tmp_path, monk
     data = load(training_set(key))
     assert isinstance(data.responses, np.memmap)
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_cache_over_its_limit_loses_what_was_not_used_for_longest(tmp_path, monkeypatch):
-    monkeypatch.setattr("schemas.cache._folder", None)
-    monkeypatch.setattr("schemas.cache._max_bytes", 0)
-    use_cache(tmp_path, 2500)
-
-    def write(folder):
-        (folder / "a").write_bytes(b"x" * 1000)
-
-    for age, name in enumerate("abc"):
-        folder = cached_folder(name, write)
-        os.utime(folder, (age, age))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "c"]
-
-
-def test_a_disk_that_fills_up_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("schemas.cache._folder", tmp_path)
-
-    def write(folder):
-        (folder / "a").write_bytes(b"x")
-        raise OSError("No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        cached_folder("a", write)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_wrong_in_time_is_refused(recordings):
