@@ -112,7 +112,7 @@ def main() -> None:
         scores["ridge"].append(ridge_scores(load_dataset(fold["training_set"], digest)))
         for name, plan in fold["plans"].items():
             units = Ensemble.UnitScore & plan
-            scores[name].append(units.to_arrays("ensemble_cc_norm", order_by="unit_index"))
+            scores[name].append(units.to_arrays("ensemble_test_cc_norm", order_by="unit_index"))
     print(json.dumps(summary(scores, folds, seconds) | vars(options)))
 
 

@@ -23,12 +23,12 @@ from schemas.model import Ensemble, TrainedModel
 # %% [markdown]
 # ## How well do the models predict?
 #
-# `&` restricts, `*` joins. A row of `Ensemble.UnitScore` is one neuron; `ensemble_cc_norm` is its
+# `&` restricts, `*` joins. A row of `Ensemble.UnitScore` is one neuron; `ensemble_test_cc_norm` is its
 # correlation with the mean response divided by the ceiling that noise sets.
 
 # %%
 scores = pd.DataFrame(Ensemble.UnitScore.to_dicts())
-scores[["ensemble_validation_corr", "ensemble_test_corr_avg", "ensemble_cc_norm"]].describe()
+scores[["ensemble_validation_corr", "ensemble_test_corr_avg", "ensemble_test_cc_norm"]].describe()
 
 # %% [markdown]
 # ## The images that excite the best predicted neurons most
@@ -77,7 +77,7 @@ url = sqlalchemy.URL.create(
     "mysql+mysqldb", here.user, here.password, here.host, here.port, f"{prefix}model"
 )
 query = """
-    SELECT unit_index, ensemble_validation_corr AS r, ensemble_cc_norm AS cc_norm
+    SELECT unit_index, ensemble_validation_corr AS r, ensemble_test_cc_norm AS cc_norm
     FROM __ensemble__unit_score
     ORDER BY r DESC LIMIT 10
 """

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import graph, ingest, server, stimulus
+from pipeline.commands import config, graph, ingest, server, stimulus
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.add_typer(server.app, name="server")
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(stimulus.app, name="stimulus")
+app.add_typer(config.app, name="config")
 graph.add_to(app)
 
 

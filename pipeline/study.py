@@ -2,16 +2,17 @@
 
 import tomllib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
-from schemas.configuration import configuration_hash
 from schemas.dataset import DataConfig, StaticMultiDataset, TrainingSet
 from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, SelectionRule, TargetModel
-from schemas.model import ModelComparison, ModelConfig, SeedSet, TrainConfig, TrainingPlan
+from schemas.model import ModelComparison, TrainingPlan
+from schemas.model_config import ModelConfig, SeedSet, TrainConfig
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
 from schemas.responses import Preprocessing, StaticScan
@@ -21,27 +22,51 @@ from science.mei import MEIParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
 from science.oracle import LeaveOneOut, OracleParams
-from science.params import Params
+from science.params import Params, grid
 from science.preprocessing import PreprocessingParams
 from science.selection import SelectionParams
 from science.split import SplitParams
 
 
 class StudyModel(Params):
-    """An architecture, its seeds, and whether MEIs are made from its ensemble."""
+    """An architecture or a grid of them, the seeds, and whether MEIs are made from the ensembles.
 
-    role: Literal["cnn", "linear"] = "cnn"
+    Attributes
+    ----------
+    seeds : tuple of int
+        One network each; together they are an ensemble.
+    config : ImageModelConfig
+        The architecture.
+    grid : dict of str to tuple
+        Values of its parameters by name, as ``core.gamma_hidden``: all their combinations are
+        trained.
+    meis : bool
+        Whether MEIs are made.
+    """
+
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
         (1009, 1215, 2606, 99999), min_length=1
     )
     config: ImageModelConfig = ImageModelConfig()
+    grid: dict[str, tuple[Any, ...]] = {}
     meis: bool = True
 
     @model_validator(mode="after")
-    def _distinct_seeds(self) -> "StudyModel":
+    def _can_be_trained(self) -> "StudyModel":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"a seed occurs twice in {list(self.seeds)}")
+        try:
+            n_configs = len(self.configs)
+        except ValidationError as error:
+            raise ValueError(f"grid: {described(error)}") from error
+        if n_configs == 0:
+            raise ValueError("a parameter of the grid has no value")
         return self
+
+    @cached_property
+    def configs(self) -> list[ImageModelConfig]:
+        """All architectures."""
+        return grid(self.config, self.grid)
 
 
 class Study(Params):
@@ -58,10 +83,12 @@ class Study(Params):
     mask: TightMaskParams = TightMaskParams()
 
     @model_validator(mode="after")
-    def _distinct_models(self) -> "Study":
-        configs = [m.config for m in self.models.values()]
+    def _consistent(self) -> "Study":
+        configs = [config for model in self.models.values() for config in model.configs]
         if len({c.model_dump_json() for c in configs}) < len(configs):
             raise ValueError("two models of the study have the same architecture")
+        if any(c.needs_behavior for c in configs) and not self.data.behavior:
+            raise ValueError("a shifter or modulator needs behaviour: set data.behavior = true")
         return self
 
 
@@ -108,7 +135,8 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The training set, and the key of each model's `TrainingPlan` under `plans`.
+        The training set, and under `plans` the keys of the `TrainingPlan`: of a model by its name,
+        of a grid by name and number, as "zoo.0".
 
     Raises
     ------
@@ -126,7 +154,7 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     SelectionPlan.insert1(selection | oracle | {"comparison_hash": None}, skip_duplicates=True)
     method, mask = MEIMethod.register(study.mei), MaskMethod.register(study.mask)
     for name, plan in plans.items():
-        if study.models[name].meis:
+        if study.models[name.split(".")[0]].meis:
             TargetModel.insert1(plan | selection | method, skip_duplicates=True)
             MaskPlan.insert1(plan | selection | method | mask, skip_duplicates=True)
     return {"training_set": training_set, "plans": plans}
@@ -146,25 +174,14 @@ def _register_training_set(study: Study, scans: Sequence[dict[str, int]]) -> dic
 
 def _register_models(study: Study, training_set: dict[str, str]) -> dict[str, dict[str, str]]:
     training = TrainConfig.register(study.training)
-    plans = {
-        name: training_set
-        | ModelConfig.register_image(model.config)
-        | training
-        | SeedSet.register(model.seeds)
-        for name, model in study.models.items()
-    }
+    plans, candidates = {}, []
+    for name, model in study.models.items():
+        seeds = SeedSet.register(model.seeds)
+        for number, config in enumerate(model.configs):
+            architecture = ModelConfig.register_image(config)
+            plan = training_set | architecture | training | seeds
+            plans[f"{name}.{number}" if model.grid else name] = plan
+            candidates.append(plan | {"candidate_role": "linear" if config.linear else "cnn"})
     TrainingPlan.insert(plans.values(), skip_duplicates=True)
-    candidates = sorted((study.models[name].role, *plan.values()) for name, plan in plans.items())
-    comparison = training_set | {
-        "comparison_hash": configuration_hash("ModelComparison", {"candidates": candidates})
-    }
-    with ModelComparison.connection.transaction:
-        ModelComparison.insert1(comparison, skip_duplicates=True)
-        ModelComparison.Candidate.insert(
-            (
-                comparison | plan | {"candidate_role": study.models[n].role}
-                for n, plan in plans.items()
-            ),
-            skip_duplicates=True,
-        )
+    ModelComparison.register(training_set, candidates)
     return plans

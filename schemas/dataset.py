@@ -11,7 +11,7 @@ import datajoint as dj
 from schemas import recording
 from schemas.configuration import Configuration, configuration_hash
 from schemas.recording import Condition, Scan
-from schemas.responses import Eye, Frame, InputResponse, Preprocessing, StaticScan, Treadmill
+from schemas.responses import Eye, Frame, InputResponse, StaticScan, Treadmill
 from science.dataset import DataParams
 from science.split import SplitParams, assign_tiers
 

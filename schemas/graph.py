@@ -11,7 +11,9 @@ from schemas import (
     dataset,
     mei,
     model,
+    model_config,
     operations,
+    readout,
     recording,
     reliability,
     responses,
@@ -24,7 +26,9 @@ MODULES: tuple[ModuleType, ...] = (
     responses,
     dataset,
     reliability,
+    model_config,
     model,
+    readout,
     mei,
     stimulus,
     closed_loop,
@@ -90,8 +94,19 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         model.TrainedModel,
-        lambda: dj.U(*model.TrainedModel.primary_key) & (model.TrainingPlan * model.SeedSet.Member),
+        lambda: (
+            dj.U(*model.TrainedModel.primary_key)
+            & (model.TrainingPlan * model_config.SeedSet.Member)
+        ),
         (dataset.TargetDataset,),
+    ),
+    Step(
+        readout.UnitReadout,
+        lambda: (
+            dj.U(*model.TrainedModel.primary_key)
+            & (model.TrainingPlan * model_config.SeedSet.Member)
+        ),
+        (model.TrainedModel,),
     ),
     Step(model.Ensemble, lambda: model.TrainingPlan.proj(), (model.TrainedModel,)),
     Step(model.ModelGroup, lambda: model.ModelComparison.proj(), (model.Ensemble,)),

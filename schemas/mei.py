@@ -17,7 +17,7 @@ from schemas.model import (
     ModelComparison,
     TrainingPlan,
     ensemble_weights,
-    load_ensemble,
+    load_model,
 )
 from schemas.operations import CodeVersion
 from schemas.recording import Scan
@@ -209,7 +209,7 @@ class MEI(dj.Computed):
         columns: list[tuple[str, int]],
         weights: list[str],
     ) -> tuple[Any, ...]:
-        loaded = load_ensemble(key, weights)
+        loaded = load_model(*weights)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         respond = OwnUnits(loaded.network.to(device), columns)
         seeds = [_seed(key, unit) for unit in units]
@@ -324,7 +324,7 @@ class TightMEIMask(dj.Computed):
         column = dict(zip(units, columns, strict=True))
         if len(alive) == 0:
             return [], None
-        loaded = load_ensemble(key, weights)
+        loaded = load_model(*weights)
         respond = OwnUnits(loaded.network, [column[unit] for unit in alive.tolist()])
         masks = tight_mask(respond, np.stack(images), loaded.image_mean, loaded.image_std, params)
         return alive.tolist(), masks

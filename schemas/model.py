@@ -1,8 +1,8 @@
-"""The model zoo: configurations, plans, trained networks, ensembles and which of them is best."""
+"""The model zoo: plans, trained networks, ensembles, and which of them is best."""
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import datajoint as dj
@@ -11,166 +11,29 @@ import torch
 from numpy.typing import NDArray
 
 from schemas.code_version import code_version
-from schemas.configuration import Configuration, configuration_hash
+from schemas.configuration import configuration_hash
 from schemas.dataset import TargetDataset, TrainingSet
 from schemas.loading import load_dataset
+from schemas.model_config import ModelConfig, Seed, SeedSet, TrainConfig
 from schemas.operations import CodeVersion
 from schemas.rows import nullable, unit_rows
-from science.model.config import CoreConfig as CoreParams
+from science.dataset import ImageDataset
 from science.model.config import ImageModelConfig
-from science.model.config import ReadoutConfig as ReadoutParams
 from science.model.config import TrainConfig as TrainParams
-from science.model.fitting import fit, statistics, unit_scores
+from science.model.ensemble import Ensemble as EnsembleNetwork
+from science.model.fitting import fit, save_every, statistics
+from science.model.network import ImageNetwork
+from science.model.scores import SCORES, TIERS, unit_scores
 from science.model.training import TrainingResult
 from science.model.weights import TrainedEnsemble, pack, unpack_ensemble
 
 schema = dj.Schema()
 
+Scores = dict[str, NDArray[np.float64]]
 
-@schema
-class CoreConfig(Configuration, dj.Manual):
-    definition = """
-    # The part of an image model that all its units share
-    core_hash : char(16)
-    ---
-    core_type : varchar(24)
-    core_params : json
-    """
-    params_type = CoreParams
-    params_column = "core_params"
-
-    @classmethod
-    def columns(cls, params: Any) -> dict[str, Any]:
-        return {"core_type": params.type}
-
-
-@schema
-class ReadoutConfig(Configuration, dj.Manual):
-    definition = """
-    # How a unit reads the core
-    readout_hash : char(16)
-    ---
-    readout_type : varchar(24)
-    readout_params : json
-    """
-    params_type = ReadoutParams
-    params_column = "readout_params"
-
-    @classmethod
-    def columns(cls, params: Any) -> dict[str, Any]:
-        return {"readout_type": params.type}
-
-
-@schema
-class ShifterConfig(dj.Manual):
-    definition = """
-    # How eye position moves the readouts
-    shifter_hash : char(16)
-    ---
-    shifter_type : varchar(24)
-    shifter_params : json
-    """
-
-
-@schema
-class ModulatorConfig(dj.Manual):
-    definition = """
-    # How behaviour changes the gain of the units
-    modulator_hash : char(16)
-    ---
-    modulator_type : varchar(24)
-    modulator_params : json
-    """
-
-
-@schema
-class ModelConfig(dj.Manual):
-    definition = """
-    # The architecture of a network of any family; image models refer to their components
-    model_hash : char(16)
-    ---
-    model_family : enum('image', 'navigation', 'coding', 'feedback')
-    -> [nullable] CoreConfig
-    -> [nullable] ReadoutConfig
-    -> [nullable] ShifterConfig
-    -> [nullable] ModulatorConfig
-    model_params : json
-    """
-
-    @classmethod
-    def register_image(cls, params: ImageModelConfig) -> dict[str, str]:
-        """Insert an image model with its components and return its key."""
-        checked = ImageModelConfig.model_validate(params)
-        document = checked.model_dump(mode="json")
-        key = {"model_hash": configuration_hash("ModelConfig.image", document)}
-        components = CoreConfig.register(checked.core) | ReadoutConfig.register(checked.readout)
-        cls.insert1(
-            key
-            | components
-            | dict(
-                model_family="image",
-                shifter_hash=None,
-                modulator_hash=None,
-                model_params=document,
-            ),
-            skip_duplicates=True,
-        )
-        return key
-
-
-@schema
-class TrainConfig(Configuration, dj.Manual):
-    definition = """
-    # How a network is trained
-    train_hash : char(16)
-    ---
-    train_params : json
-    """
-    params_type = TrainParams
-    params_column = "train_params"
-
-
-@schema
-class Seed(dj.Lookup):
-    definition = """
-    # Seed of initial weights and of the order of trials
-    seed : int32
-    """
-
-
-@schema
-class SeedSet(dj.Manual):
-    definition = """
-    # Seeds whose networks form an ensemble
-    seed_set_hash : char(16)
-    ---
-    n_seeds : int16
-    """
-
-    class Member(dj.Part):
-        definition = """
-        -> master
-        -> Seed
-        """
-
-    @classmethod
-    def register(cls, seeds: Sequence[int]) -> dict[str, str]:
-        """Insert a set of distinct seeds and return its key.
-
-        Raises
-        ------
-        ValueError
-            If it is empty or a seed occurs twice.
-        """
-        members = sorted(int(s) for s in seeds)
-        if not members or len(set(members)) < len(members):
-            raise ValueError(f"an ensemble needs distinct seeds, at least one; got {list(seeds)}")
-        key = {"seed_set_hash": configuration_hash("SeedSet", {"seeds": members})}
-        Seed.insert(({"seed": s} for s in members), skip_duplicates=True)
-        with cls.connection.transaction:
-            cls.insert1(key | {"n_seeds": len(members)}, skip_duplicates=True)
-            cls.Member.insert((key | {"seed": s} for s in members), skip_duplicates=True)
-        return key
+CHECKPOINT_SECONDS = 30.0
+PIECE_BYTES = 2**22
+"""Of a checkpoint per statement: a server takes 16 MB in one by default."""
 
 
 @schema
@@ -185,6 +48,58 @@ class TrainingPlan(dj.Manual):
 
 
 @schema
+class TrainingCheckpoint(dj.Manual):
+    definition = """
+    # State of a training that is under way, in pieces; gone when the network is there
+    -> TrainingSet
+    -> ModelConfig
+    -> TrainConfig
+    -> Seed
+    piece : int16
+    ---
+    piece_bytes : bytes
+    saved_at = CURRENT_TIMESTAMP : datetime
+    -> CodeVersion
+    """
+
+    @classmethod
+    def save(cls, key: dict[str, Any], state: bytes, code: dict[str, str]) -> None:
+        """Replace what is stored of a training; a process killed meanwhile leaves the old state."""
+        starts = range(0, len(state), PIECE_BYTES)
+        with cls.connection.transaction:
+            cls.forget(key)
+            for piece, start in enumerate(starts):
+                content = {"piece": piece, "piece_bytes": state[start : start + PIECE_BYTES]}
+                cls.insert1(key | code | content)
+
+    @classmethod
+    def load(cls, key: dict[str, Any], code: dict[str, str]) -> bytes | None:
+        """Return the state of a training by the same code, on whatever device; None without one."""
+        pieces = cls & key
+        if not pieces or not _same_software(code, (CodeVersion & pieces).fetch1()):
+            return None
+        return b"".join(pieces.to_arrays("piece_bytes", order_by="piece"))
+
+    @classmethod
+    def forget(cls, key: dict[str, Any]) -> None:
+        """Delete the state of a training, if there is one."""
+        (cls & key).delete_quick()
+
+
+def _same_software(code: dict[str, str], other: dict[str, Any]) -> bool:
+    here = (CodeVersion & code).fetch1()
+    machine = ("code_hash", "device", "n_threads")
+    return all(value == other[name] for name, value in here.items() if name not in machine)
+
+
+def _score_columns(prefix: str) -> str:
+    """Return the lines of a definition that hold the scores of `unit_scores`."""
+    return "\n".join(
+        f"        {prefix}{tier}_{score} = null : float64" for tier in TIERS for score in SCORES
+    )
+
+
+@schema
 class TrainedModel(dj.Computed):
     definition = """
     # One trained network of any family
@@ -196,6 +111,7 @@ class TrainedModel(dj.Computed):
     training_status : enum('ok', 'nonfinite')
     best_epoch : int32
     n_epochs : int32
+    n_resumptions : int16               # how often it went on from a checkpoint after being killed
     validation_score = null : float64   # what early stopping maximised
     weights : <object@>                 # safetensors, with all that inference needs
     weights_sha256 : char(64)
@@ -215,15 +131,21 @@ class TrainedModel(dj.Computed):
         """
 
     class UnitScore(dj.Part):
-        definition = """
-        # Image family: correlation of prediction and response
+        definition = f"""
+        # Image family: predictions of a unit, with eye and behaviour as recorded
         -> master
         -> TargetDataset.Unit
         ---
-        validation_corr = null : float64  # single trials
-        test_corr = null : float64        # single trials
-        test_corr_avg = null : float64    # with the mean over repeats
-        cc_norm = null : float64          # the same, noise-corrected; null for unreliable units
+{_score_columns("")}
+        """
+
+    class MeanInputScore(dj.Part):
+        definition = f"""
+        # The same with the mean eye position and behaviour, for models that make use of them
+        -> master
+        -> TargetDataset.Unit
+        ---
+{_score_columns("mean_input_")}
         """
 
     @property
@@ -245,22 +167,33 @@ class TrainedModel(dj.Computed):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         config = ImageModelConfig.model_validate(params)
         dataset = load_dataset(key, digest)
-        result = fit(dataset, config, train_params, key["seed"], device)
+        code = code_version(device)
+        result = fit(
+            dataset,
+            config,
+            train_params,
+            key["seed"],
+            device,
+            TrainingCheckpoint.load(key, code),
+            save_every(CHECKPOINT_SECONDS, partial(TrainingCheckpoint.save, key, code=code)),
+        )
         weights = pack(result.network, statistics(dataset))
-        return result, weights, unit_scores(result.network, dataset), code_version(device)
+        return result, weights, *_scores(result.network, dataset, config), code
 
     def make_insert(
         self,
         key: dict[str, Any],
         result: TrainingResult,
         weights: bytes,
-        scores: dict[str, NDArray[np.float64]],
+        scores: Scores,
+        mean_input_scores: Scores,
         code: dict[str, str],
     ) -> None:
         row = {
             "training_status": result.status,
             "best_epoch": result.best_epoch,
             "n_epochs": len(result.curve),
+            "n_resumptions": result.n_resumptions,
             "validation_score": result.validation_corr,
             "weights": (".safetensors", weights),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -280,6 +213,8 @@ class TrainedModel(dj.Computed):
             for e in result.curve
         )
         self.UnitScore.insert(unit_rows(key, scores))
+        self.MeanInputScore.insert(unit_rows(key, _named("mean_input_", mean_input_scores)))
+        TrainingCheckpoint.forget(key)
 
 
 @schema
@@ -298,15 +233,21 @@ class Ensemble(dj.Computed):
         """
 
     class UnitScore(dj.Part):
-        definition = """
-        # Image family: correlation of the ensemble's prediction and the response
+        definition = f"""
+        # Image family: predictions of a unit, with eye and behaviour as recorded
         -> master
         -> TargetDataset.Unit
         ---
-        ensemble_validation_corr = null : float64
-        ensemble_test_corr = null : float64
-        ensemble_test_corr_avg = null : float64
-        ensemble_cc_norm = null : float64
+{_score_columns("ensemble_")}
+        """
+
+    class MeanInputScore(dj.Part):
+        definition = f"""
+        # The same with the mean eye position and behaviour, for models that make use of them
+        -> master
+        -> TargetDataset.Unit
+        ---
+{_score_columns("ensemble_mean_input_")}
         """
 
     @property
@@ -332,21 +273,35 @@ class Ensemble(dj.Computed):
         digest: str | None,
     ) -> tuple[Any, ...]:
         if digest is None:
-            return members, {}
-        network = _load_weights(tuple(weights)).network
-        return members, unit_scores(network, load_dataset(key, digest))
+            return members, {}, {}
+        network = load_model(*weights).network
+        config = network.networks[0].config
+        return members, *_scores(network, load_dataset(key, digest), config)
 
     def make_insert(
         self,
         key: dict[str, Any],
         members: list[dict[str, Any]],
-        scores: dict[str, NDArray[np.float64]],
+        scores: Scores,
+        mean_input_scores: Scores,
     ) -> None:
         self.insert1(key | {"n_members": len(members)})
         self.Member.insert(key | m for m in members)
-        self.UnitScore.insert(
-            unit_rows(key, {f"ensemble_{name}": column for name, column in scores.items()})
-        )
+        self.UnitScore.insert(unit_rows(key, _named("ensemble_", scores)))
+        named = _named("ensemble_mean_input_", mean_input_scores)
+        self.MeanInputScore.insert(unit_rows(key, named))
+
+
+def _scores(
+    network: ImageNetwork | EnsembleNetwork, dataset: ImageDataset, config: ImageModelConfig
+) -> tuple[Scores, Scores]:
+    """Score all units with recorded and, where the model makes use of them, with mean inputs."""
+    recorded = unit_scores(network, dataset)
+    return recorded, unit_scores(network, dataset, "mean") if config.needs_behavior else {}
+
+
+def _named(prefix: str, scores: Scores) -> Scores:
+    return {f"{prefix}{name}": column for name, column in scores.items()}
 
 
 def ensemble_weights(key: dict[str, Any]) -> list[str]:
@@ -355,26 +310,21 @@ def ensemble_weights(key: dict[str, Any]) -> list[str]:
     return members.to_arrays("weights_sha256", order_by="seed").tolist()
 
 
-def load_ensemble(key: dict[str, Any], weights_sha256: Sequence[str]) -> TrainedEnsemble:
-    """Load an ensemble; the last few stay in memory.
+@lru_cache(maxsize=4)
+def load_model(*weights_sha256: str) -> TrainedEnsemble:
+    """Load trained networks as one model; the last few stay in memory.
 
     Parameters
     ----------
-    key : dict
-        Contains the key of an `Ensemble`.
-    weights_sha256 : sequence of str
-        What `ensemble_weights` returned when the work was planned.
+    weights_sha256 : str
+        Of one `TrainedModel`, or of the members of an `Ensemble` as `ensemble_weights` returned
+        them when the work was planned.
 
     Raises
     ------
     ValueError
         If stored weights are not those: replaced, truncated or tampered with.
     """
-    return _load_weights(tuple(weights_sha256))
-
-
-@lru_cache(maxsize=2)
-def _load_weights(weights_sha256: tuple[str, ...]) -> TrainedEnsemble:
     return unpack_ensemble([_stored_weights(sha) for sha in weights_sha256])
 
 
@@ -403,6 +353,21 @@ class ModelComparison(dj.Manual):
         candidate_role : enum('cnn', 'linear')
         """
 
+    @classmethod
+    def register(
+        cls, training_set: dict[str, str], candidates: Sequence[dict[str, str]]
+    ) -> dict[str, str]:
+        """Insert candidates of one training set, plans with their role, and return their key."""
+        names = ("candidate_role", *TrainingPlan.primary_key)
+        members = sorted([candidate[name] for name in names] for candidate in candidates)
+        key = training_set | {
+            "comparison_hash": configuration_hash("ModelComparison", {"candidates": members})
+        }
+        with cls.connection.transaction:
+            cls.insert1(key, skip_duplicates=True)
+            cls.Candidate.insert((key | c for c in candidates), skip_duplicates=True)
+        return key
+
 
 @schema
 class ModelGroup(dj.Computed):
@@ -421,11 +386,14 @@ class ModelGroup(dj.Computed):
 
     @property
     def key_source(self) -> dj.expression.QueryExpression:
-        """Comparisons all of whose candidates are trained."""
-        return ModelComparison - (ModelComparison.Candidate - Ensemble.proj()).proj()
+        """Comparisons all of whose candidates are trained; one that failed is out of the race."""
+        failed = TrainingPlan * SeedSet.Member & (TrainedModel & "training_status != 'ok'").proj()
+        racing = ModelComparison.Candidate - failed.proj()
+        return ModelComparison - (racing - Ensemble.proj()).proj()
 
     def make(self, key: dict[str, Any]) -> None:
-        candidates = (ModelComparison.Candidate & key).to_dicts(order_by="KEY")
+        racing = ModelComparison.Candidate & Ensemble.proj() & key
+        candidates = racing.to_dicts(order_by="KEY")  # of equal ones the first wins
         best: dict[str, tuple[float, dict[str, Any]]] = {}
         for candidate in candidates:
             ensemble = {a: candidate[a] for a in Ensemble.primary_key}

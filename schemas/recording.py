@@ -51,6 +51,17 @@ class Scan(dj.Manual):
 
 
 @schema
+class Screen(dj.Manual):
+    definition = """
+    # What the images were shown on; they fill its width
+    -> Scan
+    ---
+    screen_width_cm : float64
+    screen_distance_cm : float64        # from the eye to its middle
+    """
+
+
+@schema
 class AreaMembership(dj.Manual):
     definition = """
     # Visual area of a unit

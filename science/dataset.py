@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
+from scipy.sparse import csr_array
 
+from science.blocks import blocks
 from science.params import Params
 
 
@@ -30,7 +32,8 @@ class DataParams(Params):
     average_repeats : bool
         Train and stop early on the mean response to each image instead of single trials: the
         same Poisson objective up to the weight of the images, in a fraction of the time where
-        training images are repeated. Scores are always those of single trials.
+        training images are repeated. Scores are always those of single trials. Not with
+        behaviour, which differs between the trials of an image.
     """
 
     brain_areas: tuple[str, ...] | None = None
@@ -42,6 +45,12 @@ class DataParams(Params):
     normalize_responses: bool = True
     behavior: bool = False
     average_repeats: bool = False
+
+    @model_validator(mode="after")
+    def _trials_with_behavior_stay_single(self) -> "DataParams":
+        if self.behavior and self.average_repeats:
+            raise ValueError("average_repeats and behavior exclude each other: set one to false")
+        return self
 
     @field_validator("brain_areas", "layers", "exclude_areas", "exclude_layers", "image_classes")
     @classmethod
@@ -93,6 +102,8 @@ class Normalization:
         What each unit's responses are divided by, per readout key.
     behavior_scale : dict of str to float32 (3,)
         What pupil radius, its change and running speed are divided by, per readout key.
+    behavior_mean : dict of str to float32 (3,)
+        Their means, unscaled, per readout key.
     pupil_mean, pupil_std : dict of str to float32 (2,)
         By which the pupil's centre is z-scored, per readout key.
     """
@@ -101,6 +112,7 @@ class Normalization:
     image_std: float
     response_scale: Mapping[str, NDArray[np.float32]]
     behavior_scale: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    behavior_mean: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     pupil_mean: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     pupil_std: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -140,6 +152,7 @@ class Normalization:
             *pixels,
             scale,
             {k: _column_std(recordings[k].behavior[train]) for k, train in tracked.items()},
+            {k: recordings[k].behavior[train].mean(0) for k, train in tracked.items()},
             {k: recordings[k].pupil_center[train].mean(0) for k, train in tracked.items()},
             {k: _column_std(recordings[k].pupil_center[train]) for k, train in tracked.items()},
         )
@@ -234,8 +247,24 @@ class ImageDataset:
 def repeat_average(
     values: NDArray[np.floating], image_index: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Average (n_trials, n_units) over the trials of each image, in the order of their index."""
+    """Average over the trials of each image.
+
+    Parameters
+    ----------
+    values : float, (n_trials, n_units)
+        May be a memory map, read one block of units at a time.
+    image_index : int, (n_trials,)
+        Which image each trial showed; repeats may be unequal.
+
+    Returns
+    -------
+    float64, (n_images, n_units)
+        In the order of their index.
+    """
     _, image, counts = np.unique(image_index, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), values.shape[1]))
-    np.add.at(sums, image, values)
-    return sums / counts[:, None]
+    n_trials, n_units = values.shape
+    shows = csr_array((np.ones(n_trials), (image, np.arange(n_trials))), (len(counts), n_trials))
+    means = np.empty((len(counts), n_units))
+    for units in blocks(n_units, n_trials):
+        means[:, units] = (shows @ values[:, units].astype(np.float64)) / counts[:, None]
+    return means

@@ -225,6 +225,41 @@ def cc_norm(responses: ArrayLike, predictions: ArrayLike, image_index: ArrayLike
     return np.where(_p_value(repeats) < 0.001, corr / repeats.ceiling, np.nan)
 
 
+def feve(responses: ArrayLike, predictions: ArrayLike, image_index: ArrayLike) -> Floats:
+    """Fraction of the explainable variance that predictions explain.
+
+    Parameters
+    ----------
+    responses, predictions : array_like
+        float, (n_trials, n_units), in the same units: unlike a correlation it sees wrong scales.
+    image_index : array_like
+        int, (n_trials,).
+
+    Returns
+    -------
+    ndarray
+        float64, (n_units,), ``1 - (squared error - noise) / (total - noise)`` variance over single
+        trials of repeated images; 1 for the true expectation but for chance, negative where the
+        mean would do better; NaN where the unit is not `reliable`.
+
+    References
+    ----------
+    Cadena SA et al. (2019). Deep convolutional models improve predictions of macaque V1 responses
+    to natural images. PLoS Computational Biology 15:e1006897.
+    """
+    responses, predictions = np.asarray(responses, float), np.asarray(predictions, float)
+    repeats = _Repeats.of(responses, image_index)
+    if predictions.shape != responses.shape:
+        raise ValueError(
+            f"predictions have the shape {predictions.shape}, responses {responses.shape}"
+        )
+    order, _ = repeated_trials(image_index)
+    error = np.square(responses[order] - predictions[order]).mean(0)
+    noise = repeats.noise_variance
+    explainable = _positive(repeats.trials.var(0, ddof=1) - noise)
+    return np.where(_p_value(repeats) < 0.001, 1 - (error - noise) / explainable, np.nan)
+
+
 def fev(responses: ArrayLike, image_index: ArrayLike) -> Floats:
     """Fraction of the single-trial variance that the image explains.
 

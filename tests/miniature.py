@@ -35,13 +35,20 @@ REPEATS = 3
 SEEDS = (3, 8)
 N_MEIS, BLOCK = 10, 6
 
-CORE = {"hidden_channels": 4, "layers": 1, "input_kern": 7, "hidden_kern": 3}
+CORE = {
+    "type": "stacked",
+    "hidden_channels": 4,
+    "layers": 1,
+    "input_kern": 7,
+    "hidden_kern": 3,
+}
+READOUT = {"type": "pyramid", "scale_n": 2}
 STUDY = {
     "preprocessing": {"height": 24, "width": 40},
     "split": {"validation_fraction": 0.25},
     "training": {"max_epoch": 3, "patience": 2},
     "models": {
-        "cnn": {"seeds": SEEDS, "config": {"core": CORE, "readout": {"scale_n": 2}}},
+        "cnn": {"seeds": SEEDS, "config": {"core": CORE, "readout": READOUT}},
     },
     "selection": {"only_reliable": False, "max_units": N_MEIS, "block_size": BLOCK},
     "mei": {"iter_n": 20},

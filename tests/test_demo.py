@@ -19,7 +19,8 @@ from science.closed_loop import confusion, permutation_test, scale_responses
 from science.dataset import ImageDataset, Normalization, Recording
 from science.metrics import reliable
 from science.model.config import ImageModelConfig, StackedCoreConfig, TrainConfig
-from science.model.fitting import fit, unit_scores
+from science.model.fitting import fit
+from science.model.scores import unit_scores
 from science.virtual import (
     SessionDesign,
     VirtualAnimal,
@@ -137,7 +138,7 @@ def test_no_model_predicts_blind_cells():
     test = recording.trials("test")
     assert (scores["validation_corr"] < WELL_PREDICTED).all()
     assert not reliable(responses[test], presentation[test]).any()
-    assert np.isnan(scores["cc_norm"]).all()
+    assert np.isnan(scores["test_cc_norm"]).all()
 
 
 def test_permutation_p_of_blind_cells_is_uniform():

@@ -4,7 +4,6 @@ A folder is read through memory maps: the way for recordings that are larger tha
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.insert import already_there, insert_scan
+from pipeline.ingest.npy import read_npy, read_npz
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.scan import (
     Activity,
     Fields,
     Images,
     ScanArrays,
+    Screen,
     SpikeTimes,
     Traces,
     Track,
@@ -38,6 +39,7 @@ KNOWN = {
     *REQUIRED,
     *ACTIVITY,
     *("image_id", "image_class", "stimulus_params", "presentation_time", "pre_blank_period"),
+    *("screen_width_cm", "screen_distance_cm"),
     *("onset", "offset", "flip_times", "spike_counts"),
     *("frame_times", "behavior_frame_times", "n_depths"),
     *("pupil", "pupil_trials", "treadmill", "treadmill_trials"),
@@ -64,7 +66,7 @@ def read_arrays(path: Path) -> ScanArrays:
     BadRecording
         If the file is missing, truncated, of another type, or its content is not as described.
     """
-    arrays = _load_folder(path) if path.is_dir() else _load_file(path)
+    arrays = _read_folder(path) if path.is_dir() else read_npz(path)
     _check_names(path, arrays)
     images = arrays["images"]
     if images.ndim != 3:
@@ -81,41 +83,16 @@ def read_arrays(path: Path) -> ScanArrays:
         stack_id=_scalar(arrays, "stack_id"),
         presentation_time=_scalar(arrays, "presentation_time"),
         pre_blank_period=_scalar(arrays, "pre_blank_period"),
+        screen=_screen(arrays),
     )
 
 
-def _load_file(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as file:
-            # a pickle in the file is refused: it could run code
-            loaded = np.load(file, allow_pickle=False)
-            single = isinstance(loaded, np.ndarray)
-            arrays = {} if single else {name: loaded[name] for name in loaded.files}
-    except FileNotFoundError as error:
-        raise BadRecording(f"there is no file {path}") from error
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
-        raise BadRecording(
-            f"{path} cannot be read as an .npz file (truncated, of another type, or holding "
-            f"Python objects): {error}"
-        ) from error
-    if single:
-        raise BadRecording(f"{path} is a single array, not an .npz file of named arrays")
-    return arrays
-
-
-def _load_folder(folder: Path) -> Arrays:
-    arrays = {}
-    for path in sorted(folder.glob("*.npy")):
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise BadRecording(
-                f"{path} cannot be read as an .npy file (truncated, of another type, or holding "
-                f"Python objects): {error}"
-            ) from error
-        # everything but the activity is small, and used more than once
-        arrays[path.stem] = array if path.stem in ACTIVITY else np.array(array)
-    return arrays
+def _read_folder(folder: Path) -> Arrays:
+    # everything but the activity is small, and used more than once
+    return {
+        path.stem: read_npy(path, mapped=path.stem in ACTIVITY)
+        for path in sorted(folder.glob("*.npy"))
+    }
 
 
 def _check_names(path: Path, arrays: Arrays) -> None:
@@ -268,6 +245,18 @@ def _track(arrays: Arrays, name: str) -> Track | None:
         trials = arrays[f"{name}_trials"]
         return Track(trials[:, None] if trials.ndim == 1 else trials, per_trial=True)
     return Track(arrays[name]) if name in arrays else None
+
+
+def _screen(arrays: Arrays) -> Screen | None:
+    width, distance = (_scalar(arrays, f"screen_{name}_cm") for name in ("width", "distance"))
+    if width is None and distance is None:
+        return None
+    if width is None or distance is None or not (0 < width < np.inf and 0 < distance < np.inf):
+        raise BadRecording(
+            f"screen_width_cm = {width} and screen_distance_cm = {distance} must be given together "
+            "and positive"
+        )
+    return Screen(float(width), float(distance))
 
 
 def _text(arrays: Arrays, name: str) -> NDArray[np.str_] | None:

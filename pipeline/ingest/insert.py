@@ -90,6 +90,14 @@ def _insert_everything(
     key: dict[str, int], arrays: ScanArrays, source: Source, virtual: dict[str, Any] | None
 ) -> None:
     recording.Scan.insert1(key | vars(source))
+    if arrays.screen is not None:
+        recording.Screen.insert1(
+            key
+            | {
+                "screen_width_cm": arrays.screen.width_cm,
+                "screen_distance_cm": arrays.screen.distance_cm,
+            }
+        )
     _insert_fields(key, arrays.fields, arrays.units)
     _insert_units(key, arrays.units)
     if arrays.stack_id is not None:

@@ -169,6 +169,14 @@ class Trials:
 
 
 @dataclass(frozen=True)
+class Screen:
+    """What the images were shown on, filling its width; cm."""
+
+    width_cm: float
+    distance_cm: float
+
+
+@dataclass(frozen=True)
 class Track:
     """Pupil or running.
 
@@ -200,6 +208,8 @@ class ScanArrays:
         The stack in whose frame the positions are; needed to match cells between recordings.
     presentation_time, pre_blank_period : float, optional
         Seconds, of every trial.
+    screen : Screen, optional
+        Needed for receptive fields in degrees.
     """
 
     images: Images
@@ -212,3 +222,4 @@ class ScanArrays:
     stack_id: int | None = None
     presentation_time: float | None = None
     pre_blank_period: float | None = None
+    screen: Screen | None = None

@@ -14,6 +14,7 @@ from pipeline.ingest.scan import (
     Fields,
     Images,
     ScanArrays,
+    Screen,
     Source,
     SpikeTimes,
     Traces,
@@ -38,6 +39,7 @@ from science.virtual import (
 from science.virtual import VirtualAnimal as Animal
 
 READER_VERSION = "1"
+SCREEN = Screen(width_cm=56.5, distance_cm=15.0)
 
 ActivityKind = Literal["trial_response", "trace", "spike_times"]
 
@@ -148,7 +150,9 @@ def _ingest(
         if rig is None
         else _acquired(session, images, presentation, activity, rig)
     )
-    arrays = ScanArrays(images=Images(images, classes), stack_id=key["animal_id"], **parts)
+    arrays = ScanArrays(
+        images=Images(images, classes), stack_id=key["animal_id"], screen=SCREEN, **parts
+    )
     params = animal.params.model_dump(mode="json")
     name = f"virtual animal {configuration_hash('VirtualAnimal', params)}, seed {animal.seed}"
     recorded = [*map(np.asarray, vars(arrays.activity).values()), images]

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.configurations import flat
 from pipeline.report import figures
 from pipeline.report.album import Album
-from pipeline.report.page import LoopView, Picture, flat
+from pipeline.report.page import LoopView, Picture
 from pipeline.truth import closed_loop_results, match_truth
 from schemas.closed_loop import (
     BestProximityCellMatch,

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.configurations import flat
 from pipeline.report import figures
 from pipeline.report.album import Album
 from pipeline.report.gallery import Tile, cosines, mei_gallery, true_responses
 from pipeline.report.models import labels
-from pipeline.report.page import MasksView, Picture, RunView, flat, number
+from pipeline.report.page import MasksView, Picture, RunView, number
 from pipeline.truth import WELL_PREDICTED, mei_truth, summarise
 from schemas.mei import MEI, MaskMethod, TargetModel, TightMEIMask
 from schemas.model import TrainingPlan

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.configurations import flat
 from pipeline.report import figures
 from pipeline.report.album import Album
 from pipeline.report.figures import LearningCurve
-from pipeline.report.page import ModelsView, ModelView, OracleView, Picture, flat
+from pipeline.report.page import ModelsView, ModelView, OracleView, Picture
 from pipeline.truth import WELL_PREDICTED
-from schemas.model import Ensemble, ModelConfig, TrainedModel
+from schemas.model import Ensemble, TrainedModel
+from schemas.model_config import ModelConfig
 from schemas.reliability import Oracle, OracleMethod
 
 PLAN = ("model_hash", "train_hash", "seed_set_hash")
@@ -71,7 +73,7 @@ def labels(training_set: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
 
 def unit_scores(training_set: dict[str, str]) -> dict[str, pd.DataFrame]:
     """Return by ensemble name the `validation` correlation and `cc_norm` of every unit."""
-    columns = {"ensemble_validation_corr": "validation", "ensemble_cc_norm": "cc_norm"}
+    columns = {"ensemble_validation_corr": "validation", "ensemble_test_cc_norm": "cc_norm"}
     scores = {}
     for label, key in labels(training_set):
         rows = (Ensemble.UnitScore & key).to_dicts(order_by="unit_index")

@@ -1,7 +1,6 @@
 """What the page says: plain data, rendered by one template."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -201,17 +200,6 @@ def percent(value: float | None) -> str:
 def p_value(value: float | None) -> str:
     """Write a p value with one digit, or a dash."""
     return UNKNOWN if value is None or math.isnan(value) else f"{value:.1g}"
-
-
-def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Write nested parameters as one level: ``core.layers``."""
-    written: dict[str, str] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            written |= flat(value, f"{prefix}{name}.")
-        else:
-            written[f"{prefix}{name}"] = "none" if value is None else str(value)
-    return written
 
 
 def render(page: Page) -> str:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configurations import flat
 from pipeline.report.album import Album
 from pipeline.report.gallery import portrait
-from pipeline.report.page import Provenance, Step, flat, number
+from pipeline.report.page import Provenance, Step, number
 from schemas.configuration import Configuration
 from schemas.dataset import (
     ConditionTier,
@@ -18,7 +19,8 @@ from schemas.dataset import (
     readout_key,
 )
 from schemas.mei import MEI, MaskMethod, MEIMethod, SelectionRule, TightMEIMask, UnitSelection
-from schemas.model import Ensemble, ModelConfig, TrainConfig, TrainedModel
+from schemas.model import Ensemble, TrainedModel
+from schemas.model_config import ModelConfig, TrainConfig
 from schemas.operations import CodeVersion
 from schemas.recording import Scan
 from schemas.reliability import Oracle, OracleMethod
@@ -100,7 +102,7 @@ def _models(unit: Row) -> list[Step]:
     facts = {
         "members": str(len(Ensemble.Member & unit)),
         "validation correlation": number(scores["ensemble_validation_corr"], 3),
-        "CC norm": number(scores["ensemble_cc_norm"], 3),
+        "CC norm": number(scores["ensemble_test_cc_norm"], 3),
     }
     return [
         *steps,

@@ -48,9 +48,16 @@ class Ensemble(nn.Module):
         del mode
         return super().train(False)
 
-    def forward(self, images: Tensor, readout_key: str) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        readout_key: str,
+        behavior: Tensor | None = None,
+        pupil_center: Tensor | None = None,
+    ) -> Tensor:
         """Mean response of all units, float32, (b, n_units); see `ImageNetwork.forward`."""
-        return torch.stack([net(images, readout_key) for net in self.networks]).mean(0)
+        responses = [net(images, readout_key, behavior, pupil_center) for net in self.networks]
+        return torch.stack(responses).mean(0)
 
     def respond(self, images: Tensor, readout_key: str, units: Tensor) -> Tensor:
         """Mean response of unit ``units[i]`` to image i, (b,); see `ImageNetwork.respond`."""

@@ -1,18 +1,14 @@
-"""Fit image models to a dataset and score every unit."""
+"""Fit image models to a dataset."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from science.dataset import ImageDataset, repeat_average
-from science.metrics import cc_norm, correlation
+from science.dataset import ImageDataset
 from science.model.config import ImageModelConfig, TrainConfig
-from science.model.ensemble import Ensemble
-from science.model.network import ImageNetwork, predict
-from science.model.training import TrainingResult, TrialData, train
-from science.reliability import n_repeated_images
+from science.model.training import Training, TrainingResult, TrialData
 
 
 def fit(
@@ -21,67 +17,72 @@ def fit(
     train_config: TrainConfig,
     seed: int,
     device: str = "cpu",
+    checkpoint: bytes | None = None,
+    after_epoch: Callable[[Training], None] | None = None,
 ) -> TrainingResult:
-    """Train one network on the train tier, stopping early on the validation tier."""
+    """Train one network on the train tier, stopping early on the validation tier.
 
-    def trials(tier: str) -> dict[str, TrialData]:
-        return {
-            key: TrialData(*map(torch.from_numpy, dataset.training_pairs(key, tier)))
-            for key in dataset.recordings
-        }
+    Parameters
+    ----------
+    dataset : ImageDataset
+        With behaviour, if the network has a shifter or a modulator.
+    config, train_config, seed, device
+        As of `Training`.
+    checkpoint : bytes, optional
+        Of the same run, to go on from.
+    after_epoch : callable, optional
+        Called with the run after every epoch but the last.
+    """
+    if config.needs_behavior and any(r.behavior is None for r in dataset.recordings.values()):
+        raise ValueError(
+            "a shifter or modulator needs a dataset with behaviour: set behavior = true in its "
+            "DataConfig"
+        )
+    tiers = [
+        {key: trial_data(dataset, key, tier) for key in dataset.recordings}
+        for tier in ("train", "validation")
+    ]
+    training = Training(config, train_config, *tiers, seed, device)
+    if checkpoint is not None:
+        training.resume(checkpoint)
+    while not training.finished:
+        training.run_epoch()
+        if after_epoch is not None and not training.finished:
+            after_epoch(training)
+    return training.result()
 
-    return train(config, train_config, trials("train"), trials("validation"), seed, device)
+
+def save_every(seconds: float, save: Callable[[bytes], None]) -> Callable[[Training], None]:
+    """Return an `after_epoch` of `fit` that saves a checkpoint when the last one is so old."""
+    last = time.monotonic()
+
+    def after_epoch(training: Training) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            save(training.checkpoint())
+            last = time.monotonic()
+
+    return after_epoch
+
+
+def trial_data(dataset: ImageDataset, readout_key: str, tier: str) -> TrialData:
+    """Trials of one recording and tier as tensors, scaled."""
+    arrays = dataset.training_pairs(readout_key, tier)
+    if dataset.recordings[readout_key].behavior is not None:
+        arrays += dataset.behavior(readout_key, tier)
+    return TrialData(*map(torch.from_numpy, arrays))
 
 
 def statistics(dataset: ImageDataset) -> dict[str, Any]:
     """Return what a packed network needs to be used without its dataset."""
     normalization = dataset.normalization
+    per_recording = ("response_scale", "behavior_scale", "behavior_mean", "pupil_mean", "pupil_std")
     return {
         "image_mean": normalization.image_mean,
         "image_std": normalization.image_std,
-        "response_scale": {k: s.tolist() for k, s in normalization.response_scale.items()},
         "columns": [list(c) for c in dataset.columns],
+        **{
+            name: {key: values.tolist() for key, values in getattr(normalization, name).items()}
+            for name in per_recording
+        },
     }
-
-
-def unit_scores(
-    network: ImageNetwork | Ensemble, dataset: ImageDataset
-) -> dict[str, NDArray[np.float64]]:
-    """Correlate predictions and responses of every unit.
-
-    Returns
-    -------
-    dict of str to float64 (n_units,)
-        `validation_corr` and `test_corr` over single trials, `test_corr_avg` with the mean over
-        repeats, `cc_norm` the same divided by its ceiling (NaN for unreliable units); units in
-        the order of `unit_index`, NaN for what the split or the repeats do not allow.
-    """
-    parts = [_recording_scores(network, dataset, key) for key in dataset.recordings]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _recording_scores(
-    network: ImageNetwork | Ensemble, dataset: ImageDataset, key: str
-) -> dict[str, NDArray[np.float64]]:
-    recording = dataset.recordings[key]
-
-    def predicted(tier: str) -> NDArray[np.float32]:
-        images = torch.from_numpy(dataset.inputs(key, tier))
-        device = next(network.parameters()).device
-        return predict(network, images.to(device), key).cpu().numpy()
-
-    validation = predicted("validation")
-    unknown = np.full(validation.shape[1], np.nan)
-    scores = dict.fromkeys(("test_corr", "test_corr_avg", "cc_norm"), unknown)
-    scores["validation_corr"] = correlation(validation, dataset.targets(key, "validation"))
-    image_index = recording.image_index[recording.trials("test")]
-    if len(np.unique(image_index)) < 2:
-        return scores
-    test, targets = predicted("test"), dataset.targets(key, "test")
-    scores["test_corr"] = correlation(test, targets)
-    scores["test_corr_avg"] = correlation(
-        repeat_average(test, image_index), repeat_average(targets, image_index)
-    )
-    if n_repeated_images(image_index) >= 2:
-        scores["cc_norm"] = cc_norm(targets, test, image_index)
-    return scores

@@ -1,4 +1,4 @@
-"""The image network: a core shared by recordings, a readout for each (microns_vei 7)."""
+"""The image network: a core shared by recordings, the rest for each (microns_vei 7)."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from science.model.config import ImageModelConfig, PyramidReadoutConfig, StackedCoreConfig
-from science.model.core import StackedCore
-from science.model.readout import PyramidReadout
-
-CORES = {StackedCoreConfig: StackedCore}
-READOUTS = {PyramidReadoutConfig: PyramidReadout}
-"""Architectures by their configuration: the only way from a stored row to a module."""
+from science.model.config import ImageModelConfig
+from science.model.registry import CORES, MODULATORS, READOUTS, SHIFTERS
 
 
 class ImageNetwork(nn.Module):
-    """Core, one readout per recording, final nonlinearity ELU + 1.
+    """Core, then for each recording readout, shifter and modulator; ELU + 1 at the end.
 
     Parameters
     ----------
@@ -54,13 +49,14 @@ class ImageNetwork(nn.Module):
         # Layers draw their first weights from the global generator: leave it as it was.
         with torch.random.fork_rng(devices=[]):
             self.core = CORES[type(config.core)](config.core, self.image_shape)
-            readout = READOUTS[type(config.readout)]
-            self.readouts = nn.ModuleDict(
-                {
-                    key: readout(config.readout, self.core.output_shape, n)
-                    for key, n in self.n_units.items()
-                }
-            )
+            self.readouts, self.shifters, self.modulators = (nn.ModuleDict() for _ in range(3))
+            for key, n in self.n_units.items():
+                readout = READOUTS[type(config.readout)]
+                self.readouts[key] = readout(config.readout, self.core.output_shape, n)
+                if config.shifter is not None:
+                    self.shifters[key] = SHIFTERS[type(config.shifter)](config.shifter)
+                if config.modulator is not None:
+                    self.modulators[key] = MODULATORS[type(config.modulator)](config.modulator, n)
         means = {key: torch.ones(n) for key, n in self.n_units.items()}
         self.initialize(means, torch.Generator().manual_seed(0))
 
@@ -77,9 +73,24 @@ class ImageNetwork(nn.Module):
         """
         self.core.initialize(generator)
         for key, readout in self.readouts.items():
-            readout.initialize(mean_responses[key], generator)
+            means = mean_responses[key]
+            if means.shape != (self.n_units[key],):
+                raise ValueError(
+                    f"mean_responses of {key!r} has the shape {tuple(means.shape)}, "
+                    f"the readout has {self.n_units[key]} units"
+                )
+            readout.initialize(means, generator)
+        for module in (*self.shifters.values(), *self.modulators.values()):
+            module.initialize(generator)
 
-    def forward(self, images: Tensor, readout_key: str) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        readout_key: str,
+        behavior: Tensor | None = None,
+        pupil_center: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Responses of all units of a recording.
 
         Parameters
@@ -88,6 +99,12 @@ class ImageNetwork(nn.Module):
             float32, (b, 1, h, w), z-scored.
         readout_key : str
             Recording.
+        behavior : Tensor, optional
+            float32, (b, 3), scaled; without it the gain is 1 (microns_vei 2).
+        pupil_center : Tensor, optional
+            float32, (b, 2), z-scored; without it the eye is at its mean position.
+        generator : torch.Generator, optional
+            CPU source of the places that a readout draws in training.
 
         Returns
         -------
@@ -95,10 +112,16 @@ class ImageNetwork(nn.Module):
             float32, (b, n_units), >= 0, in units of each unit's training standard deviation.
         """
         readout = self._readout(readout_key)
-        return F.elu(readout(self._maps(images))) + 1
+        shift = self._shift(readout_key, images, pupil_center)
+        linear = readout(self._maps(images), shift, generator)
+        if behavior is not None and readout_key in self.modulators:
+            linear = linear * self.modulators[readout_key](behavior)
+        return F.elu(linear) + 1
 
     def respond(self, images: Tensor, readout_key: str, units: Tensor) -> Tensor:
         """Response of unit ``units[i]`` to image i, without evaluating the other units.
+
+        The eye is at its mean position, the gain 1.
 
         Parameters
         ----------
@@ -120,20 +143,53 @@ class ImageNetwork(nn.Module):
                 f"respond needs one unit per image, got {tuple(units.shape)} units "
                 f"for {len(images)} images"
             )
-        return F.elu(readout.respond(self._maps(images), units)) + 1
+        shift = self._shift(readout_key, images)
+        return F.elu(readout.respond(self._maps(images), units, shift)) + 1
 
     def regularizers(self, readout_key: str) -> dict[str, Tensor]:
         """Terms of the regulariser by name, each weighted by its gamma."""
-        return self.core.regularizers() | self._readout(readout_key).regularizers()
+        terms = self.core.regularizers() | self._readout(readout_key).regularizers()
+        for modules in (self.shifters, self.modulators):
+            if readout_key in modules:
+                terms |= modules[readout_key].regularizers()
+        return terms
 
+    @torch.no_grad()
     def positions(self, readout_key: str) -> Tensor:
-        """Places of the units, float32, (n_units, 2) in [-1, 1]: x = width, y = height."""
-        return self._readout(readout_key).position.detach().clamp(-1, 1)
+        """Places that the units read while the eye is at its mean position.
+
+        Returns
+        -------
+        Tensor
+            float32, (n_units, 2), x = width, y = height; [-1, 1] is the map, which the shifter may
+            leave.
+        """
+        places = self._readout(readout_key).positions()
+        shift = self._shift(readout_key, places)
+        return places.clone() if shift is None else places + shift
+
+    def receptive_fields(self, readout_key: str) -> Tensor:
+        """Centres of what the units see, float32, (n_units, 2): x and y in image pixels."""
+        return self.core.pixels(self.positions(readout_key))
+
+    def feature_weights(self, readout_key: str) -> Tensor:
+        """Weights of the map's levels and channels, float32, (n_units, n_levels, n_channels)."""
+        return self._readout(readout_key).feature_weights().detach()
 
     def constrain(self) -> None:
         """Bring bounded parameters back into their range, after every optimiser step."""
         for readout in self.readouts.values():
             readout.constrain()
+
+    def _shift(
+        self, readout_key: str, like: Tensor, pupil_center: Tensor | None = None
+    ) -> Tensor | None:
+        """Displacement of the readouts, (b, 2), or (1, 2) for the mean position of the eye."""
+        if readout_key not in self.shifters:
+            return None
+        if pupil_center is None:
+            pupil_center = like.new_zeros(1, 2)
+        return self.shifters[readout_key](pupil_center)
 
     def _maps(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1:] != (1, *self.image_shape):
@@ -149,7 +205,14 @@ class ImageNetwork(nn.Module):
         return self.readouts[readout_key]
 
 
-def predict(network: nn.Module, images: Tensor, readout_key: str, batch_size: int = 256) -> Tensor:
+def predict(
+    network: nn.Module,
+    images: Tensor,
+    readout_key: str,
+    behavior: Tensor | None = None,
+    pupil_center: Tensor | None = None,
+    batch_size: int = 256,
+) -> Tensor:
     """Responses to many images without gradients, batch by batch, in evaluation mode.
 
     Parameters
@@ -160,6 +223,8 @@ def predict(network: nn.Module, images: Tensor, readout_key: str, batch_size: in
         float32, (n, 1, h, w), z-scored.
     readout_key : str
         Recording.
+    behavior, pupil_center : Tensor, optional
+        float32, (n, 3) and (n, 2); see `ImageNetwork.forward`.
     batch_size : int
         Images at a time: bounds the memory.
 
@@ -170,8 +235,17 @@ def predict(network: nn.Module, images: Tensor, readout_key: str, batch_size: in
     """
     training = network.training
     network.eval()
+    batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     with torch.no_grad():
-        responses = [network(batch, readout_key) for batch in images.split(batch_size)]
+        responses = [
+            network(
+                images[batch],
+                readout_key,
+                None if behavior is None else behavior[batch],
+                None if pupil_center is None else pupil_center[batch],
+            )
+            for batch in batches
+        ]
     network.train(training)
     return torch.cat(responses)
 

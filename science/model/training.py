@@ -1,21 +1,24 @@
 """Training of image networks: Poisson loss, early stopping, learning-rate stages.
 
-Follows microns_vei 8.3 with its defects fixed: every training sample is used once per epoch, and
-the same seed and thread count give the same bits on the CPU.
+Follows microns_vei 8.3 with its defects fixed: every training sample is used once per epoch, the
+same seed and thread count give the same bits on the CPU, and a run that was killed goes on from its
+last checkpoint to the same result.
 """
 
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from science.model.config import ImageModelConfig, TrainConfig
+from science.model.modulators import N_BEHAVIOR
 from science.model.network import ImageNetwork, predict
+from science.model.tensor_bytes import pack_tensors, unpack_tensors
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,28 @@ class TrialData:
         float32, (n, 1, h, w), z-scored.
     responses : Tensor
         float32, (n, n_units), divided by each unit's training standard deviation.
-    behavior : None
-        Place of pupil radius, its derivative and speed, (n, 3), for a modulator.
-    pupil_center : None
-        Place of the z-scored eye position, (n, 2), for a shifter.
+    behavior : Tensor, optional
+        float32, (n, 3), scaled pupil radius, its derivative and speed, for a modulator.
+    pupil_center : Tensor, optional
+        float32, (n, 2), z-scored eye position, for a shifter.
     """
 
     images: Tensor
     responses: Tensor
-    behavior: None = None
-    pupil_center: None = None
+    behavior: Tensor | None = None
+    pupil_center: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "TrialData":
         """Trials as float32 on a device."""
-        return TrialData(
-            self.images.to(device, torch.float32), self.responses.to(device, torch.float32)
-        )
+        return self._each(lambda values: values.to(device, torch.float32))
+
+    def take(self, index: Tensor) -> "TrialData":
+        """Return some of the trials."""
+        return self._each(lambda values: values[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "TrialData":
+        fields = (self.images, self.responses, self.behavior, self.pupil_center)
+        return TrialData(*(None if values is None else change(values) for values in fields))
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class TrainingResult:
         Epoch of the best state, 0 for the initial one.
     validation_corr : float
         Objective of the best state.
+    n_resumptions : int
+        How often the run went on from a checkpoint.
     """
 
     network: ImageNetwork
@@ -97,18 +108,11 @@ class TrainingResult:
     curve: list[EpochRecord]
     best_epoch: int
     validation_corr: float
+    n_resumptions: int = 0
 
 
-def train(
-    config: ImageModelConfig,
-    train_config: TrainConfig,
-    train: Mapping[str, TrialData],
-    validation: Mapping[str, TrialData],
-    seed: int,
-    device: torch.device | str = "cpu",
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-) -> TrainingResult:
-    """Train a network on recordings that share its core.
+class Training:
+    """A training run, epoch by epoch, of a network on recordings that share its core.
 
     Each learning rate of the schedule starts from the best state so far with a fresh Adam and
     lasts until the validation correlation has not improved for `patience` epochs.
@@ -125,54 +129,155 @@ def train(
         Seed of initial parameters and order of trials.
     device : torch.device or str
         Where to train; all data are moved there.
-    on_epoch : callable, optional
-        Called with each epoch's record.
 
-    Returns
-    -------
-    TrainingResult
-        Network on `device`, status and learning curve.
+    Attributes
+    ----------
+    curve : list of EpochRecord
+        So far.
 
     Raises
     ------
     ValueError
-        If the trials are empty, inconsistent or not finite.
+        If the trials are empty, inconsistent, not finite or lack what the network needs.
     """
-    _check_trials(train, validation)
-    train = {key: trials.to(device) for key, trials in train.items()}
-    validation = {key: trials.to(device) for key, trials in validation.items()}
-    generator = torch.Generator().manual_seed(seed)
-    network = _build(config, train, generator)
-    best = _Best(network, validation_correlation(network, validation))
-    curve: list[EpochRecord] = []
-    finite = math.isfinite(best.corr)
-    for learning_rate in train_config.schedule:
-        optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
-        stale = 0
-        while finite and stale < train_config.patience and len(curve) < train_config.max_epoch:
-            losses = run_epoch(network, optimizer, train, train_config.batch_size, generator)
-            corr = validation_correlation(network, validation)
-            loss, poisson = sum(losses.values()), losses.pop("poisson")
-            curve.append(EpochRecord(len(curve) + 1, learning_rate, loss, poisson, losses, corr))
-            if on_epoch is not None:
-                on_epoch(curve[-1])
-            finite = math.isfinite(loss) and math.isfinite(corr)
-            improved = finite and corr > best.corr + train_config.tolerance
-            stale = 0 if improved else stale + 1
-            if improved:
-                best = _Best(network, corr, len(curve))
-        network.load_state_dict(best.state)
-    status = "ok" if finite else "nonfinite"
-    return TrainingResult(network.eval(), status, curve, best.epoch, best.corr)
+
+    def __init__(
+        self,
+        config: ImageModelConfig,
+        train_config: TrainConfig,
+        train: Mapping[str, TrialData],
+        validation: Mapping[str, TrialData],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _check_trials(train, validation, config)
+        self._train_config = train_config
+        self._identity = {
+            "config": config.model_dump(mode="json"),
+            "train_config": train_config.model_dump(mode="json"),
+            "seed": seed,
+        }
+        self._train = {key: trials.to(device) for key, trials in train.items()}
+        self._validation = {key: trials.to(device) for key, trials in validation.items()}
+        self._generator = torch.Generator().manual_seed(seed)
+        self._network = _build(config, self._train, self._generator)
+        self._best_state = copy.deepcopy(self._network.state_dict())
+        self._best_corr = validation_correlation(self._network, self._validation)
+        self._best_epoch = 0
+        self._finite = math.isfinite(self._best_corr)
+        self._stage = 0
+        self._n_resumptions = 0
+        self.curve: list[EpochRecord] = []
+        self._start_stage()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch to come."""
+        return (
+            not self._finite
+            or self._stage == len(self._train_config.schedule)
+            or len(self.curve) >= self._train_config.max_epoch
+        )
+
+    def run_epoch(self) -> EpochRecord:
+        """Train for an epoch, validate, and start the next stage if this one has ended."""
+        config = self._train_config
+        losses = run_epoch(
+            self._network, self._optimizer, self._train, config.batch_size, self._generator
+        )
+        corr = validation_correlation(self._network, self._validation)
+        loss, poisson = sum(losses.values()), losses.pop("poisson")
+        rate = config.schedule[self._stage]
+        self.curve.append(EpochRecord(len(self.curve) + 1, rate, loss, poisson, losses, corr))
+        self._finite = math.isfinite(loss) and math.isfinite(corr)
+        if self._finite and corr > self._best_corr + config.tolerance:
+            self._best_state = copy.deepcopy(self._network.state_dict())
+            self._best_corr, self._best_epoch, self._stale = corr, len(self.curve), 0
+        else:
+            self._stale += 1
+        if self._stale >= config.patience:
+            self._stage += 1
+            if not self.finished:
+                self._start_stage()
+        return self.curve[-1]
+
+    def result(self) -> TrainingResult:
+        """Return the network in its best state, and the curve."""
+        self._network.load_state_dict(self._best_state)
+        return TrainingResult(
+            self._network.eval(),
+            "ok" if self._finite else "nonfinite",
+            self.curve,
+            self._best_epoch,
+            self._best_corr,
+            self._n_resumptions,
+        )
+
+    def checkpoint(self) -> bytes:
+        """Return all that a run with the same arguments needs to go on from here."""
+        groups = {"network": self._network.state_dict(), "best": self._best_state}
+        for index, state in self._optimizer.state_dict()["state"].items():
+            groups[f"optimizer.{index}"] = state
+        tensors = {f"{g}/{n}": value for g, state in groups.items() for n, value in state.items()}
+        header = {
+            "identity": self._identity,
+            "curve": [asdict(record) for record in self.curve],
+            "counters": [self._best_corr, self._best_epoch, self._stage, self._stale],
+            "n_resumptions": self._n_resumptions,
+        }
+        return pack_tensors(tensors | {"generator": self._generator.get_state()}, header)
+
+    def resume(self, checkpoint: bytes) -> None:
+        """Go on from a checkpoint of a run with the same arguments.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint is damaged or of another run.
+        """
+        tensors, header = unpack_tensors(checkpoint)
+        if header.get("identity") != self._identity:
+            raise ValueError("the checkpoint is of a run with another configuration or seed")
+        groups: dict[str, dict[str, Any]] = {}
+        for name, value in tensors.items():
+            group, _, member = name.partition("/")
+            groups.setdefault(group, {})[member] = value
+        self._generator.set_state(tensors["generator"])
+        self.curve = [EpochRecord(**record) for record in header["curve"]]
+        self._best_corr, self._best_epoch, self._stage, stale = header["counters"]
+        self._best_state = groups["best"]
+        self._start_stage()
+        self._stale = stale
+        self._network.load_state_dict(groups["network"])
+        optimizer = self._optimizer.state_dict()
+        optimizer["state"] = {
+            int(group.removeprefix("optimizer.")): state
+            for group, state in groups.items()
+            if group.startswith("optimizer.")
+        }
+        self._optimizer.load_state_dict(optimizer)
+        self._n_resumptions = header["n_resumptions"] + 1
+
+    def _start_stage(self) -> None:
+        self._network.load_state_dict(self._best_state)
+        rate = self._train_config.schedule[self._stage]
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=rate)
+        self._stale = 0
 
 
-class _Best:
-    """Copy of a network's state with its objective and epoch."""
-
-    def __init__(self, network: ImageNetwork, corr: float, epoch: int = 0) -> None:
-        self.state = copy.deepcopy(network.state_dict())
-        self.corr = corr
-        self.epoch = epoch
+def train(
+    config: ImageModelConfig,
+    train_config: TrainConfig,
+    train: Mapping[str, TrialData],
+    validation: Mapping[str, TrialData],
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> TrainingResult:
+    """Train a network from beginning to end; parameters and errors as of `Training`."""
+    training = Training(config, train_config, train, validation, seed, device)
+    while not training.finished:
+        training.run_epoch()
+    return training.result()
 
 
 def poisson_loss(prediction: Tensor, response: Tensor) -> Tensor:
@@ -213,7 +318,7 @@ def run_epoch(
     batch_size : int
         Images per step.
     generator : torch.Generator
-        CPU source of the order of trials.
+        CPU source of the order of trials, and of what a readout draws.
 
     Returns
     -------
@@ -224,9 +329,9 @@ def run_epoch(
     steps = []
     n_trials = {key: len(trials.images) for key, trials in train.items()}
     for key, index in round_robin(n_trials, batch_size, generator):
-        trials, index = train[key], index.to(train[key].images.device)
-        prediction = network(trials.images[index], key)
-        terms = {"poisson": poisson_loss(prediction, trials.responses[index])}
+        trials = train[key].take(index.to(train[key].images.device))
+        prediction = network(trials.images, key, trials.behavior, trials.pupil_center, generator)
+        terms = {"poisson": poisson_loss(prediction, trials.responses)}
         terms |= network.regularizers(key)
         values = torch.stack(list(terms.values()))
         optimizer.zero_grad()
@@ -281,7 +386,8 @@ def validation_correlation(network: ImageNetwork, trials: Mapping[str, TrialData
     """
     scores = []
     for key, data in trials.items():
-        pair = torch.stack([predict(network, data.images, key), data.responses]).double()
+        predicted = predict(network, data.images, key, data.behavior, data.pupil_center)
+        pair = torch.stack([predicted, data.responses]).double()
         constant = (pair.amax(1) == pair.amin(1)).any(0)
         pair = pair - pair.mean(1, keepdim=True)
         corr = (pair[0] * pair[1]).sum(0) / pair.square().sum(1).prod(0).sqrt()
@@ -301,7 +407,9 @@ def _build(
     return network.to(first.device)
 
 
-def _check_trials(train: Mapping[str, TrialData], validation: Mapping[str, TrialData]) -> None:
+def _check_trials(
+    train: Mapping[str, TrialData], validation: Mapping[str, TrialData], config: ImageModelConfig
+) -> None:
     if not train or train.keys() != validation.keys():
         raise ValueError(
             f"train and validation need the same recordings, got {sorted(train)} "
@@ -312,12 +420,12 @@ def _check_trials(train: Mapping[str, TrialData], validation: Mapping[str, Trial
         raise ValueError(f"images differ in shape between recordings or tiers: {shapes}")
     for key in train:
         for tier, trials in (("train", train[key]), ("validation", validation[key])):
-            _check_recording(f"{tier} trials of {key!r}", trials)
+            _check_recording(f"{tier} trials of {key!r}", trials, config)
         if train[key].responses.shape[1] != validation[key].responses.shape[1]:
             raise ValueError(f"{key!r} has different numbers of units in train and validation")
 
 
-def _check_recording(name: str, trials: TrialData) -> None:
+def _check_recording(name: str, trials: TrialData, config: ImageModelConfig) -> None:
     images, responses = trials.images, trials.responses
     if images.ndim != 4 or images.shape[1] != 1 or responses.ndim != 2:
         raise ValueError(
@@ -326,5 +434,16 @@ def _check_recording(name: str, trials: TrialData) -> None:
         )
     if len(images) != len(responses) or len(images) == 0:
         raise ValueError(f"{name}: {len(images)} images and {len(responses)} responses")
-    if not (images.isfinite().all() and responses.isfinite().all()):
+    needed = [images, responses]
+    for wanted, values, part, width in (
+        (config.shifter, trials.pupil_center, "shifter needs pupil_center", 2),
+        (config.modulator, trials.behavior, "modulator needs behavior", N_BEHAVIOR),
+    ):
+        if wanted is None:
+            continue
+        if values is None or values.shape != (len(images), width):
+            shape = None if values is None else tuple(values.shape)
+            raise ValueError(f"{name}: the {part} of ({len(images)}, {width}), got {shape}")
+        needed.append(values)
+    if not all(values.isfinite().all() for values in needed):
         raise ValueError(f"{name} are not finite: drop or fill these trials first")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import pipeline.report as report
+from pipeline.configurations import flat
 from pipeline.report import figures
 from pipeline.report.gallery import Tile, cosines, mei_gallery, portrait, true_responses
 from pipeline.report.page import (
@@ -25,7 +26,6 @@ from pipeline.report.page import (
     RunView,
     ScanView,
     Step,
-    flat,
     number,
     percent,
     render,

@@ -10,7 +10,8 @@ from pipeline.status import status
 from pipeline.study import BadStudy, Study, admit, read_study, register
 from schemas.graph import STEPS
 from schemas.mei import MaskPlan, TargetModel
-from schemas.model import ModelComparison, ModelConfig, TrainingPlan
+from schemas.model import ModelComparison, TrainingPlan
+from schemas.model_config import ModelConfig, SeedSet
 from schemas.recording import Scan
 from schemas.reliability import OraclePlan
 from schemas.responses import Frame, InputResponse, StaticScan
@@ -72,6 +73,10 @@ def test_what_a_file_does_not_say_has_its_default(tmp_path):
         ("[models.cnn]\nseeds = [-1]\n", "models.cnn.seeds.0"),
         ("[models.cnn]\nseeds = [2147483648]\n", "models.cnn.seeds.0"),
         ("[models.cnn]\nrole = 'best'\n", "models.cnn.role"),
+        ("[models.cnn.grid]\n'core.depth' = [1]\n", "models.cnn: .*depth"),
+        ("[models.cnn.grid]\n'core.layers' = []\n", "a parameter of the grid has no value"),
+        ("[models.cnn.config.core]\ntype = 'transformer'\n", "stacked.*gabor"),
+        ("[models.cnn.config.shifter]\ntype = 'mlp'\n", "set data.behavior = true"),
         ("[models.a]\n[models.b]\n", "two models of the study have the same architecture"),
     ],
 )
@@ -184,7 +189,7 @@ def test_meis_are_made_only_of_the_models_that_ask_for_them(recordings):
     linear = config | {"core": config["core"] | {"linear": True}}
     models = {
         "cnn": {"seeds": (3, 8), "config": config},
-        "linear": {"role": "linear", "seeds": (3,), "config": linear, "meis": False},
+        "linear": {"seeds": (3,), "config": linear, "meis": False},
     }
     keys = register(study(models=models), [key])
     assert len(TrainingPlan & keys["training_set"]) == 2
@@ -224,3 +229,17 @@ def test_a_plan_counts_jobs_minutes_and_bytes(recordings):
     assert rows["TrainedModel"].minutes == pytest.approx(expected)
     recordings.delete()
     assert {row.table: row.jobs for row in estimate()} == recorded
+
+
+def test_8_cores_x_2_readouts_x_4_seeds_are_one_study(recordings):
+    key = recordings.insert(68)
+    keys = register(read_study(STUDIES / "microns.toml"), [key])
+    wanted = TrainingPlan * SeedSet.Member & keys["training_set"]
+    assert len(wanted) == 64
+    models = ModelConfig & (TrainingPlan & keys["training_set"])
+    assert len(models) == 16
+    assert [len(dj.U(a) & models) for a in ("core_hash", "readout_hash")] == [8, 2]
+    roles = (ModelComparison.Candidate & keys["training_set"]).to_arrays("candidate_role").tolist()
+    assert sorted(roles) == ["cnn"] * 8 + ["linear"] * 8
+    assert not TargetModel & keys["training_set"]
+    recordings.delete()

@@ -13,7 +13,15 @@ from schemas.closed_loop import MatchMethod
 from schemas.configuration import configuration_hash
 from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset
 from schemas.mei import MaskMethod, MEIMethod, SelectionRule
-from schemas.model import CoreConfig, ModelConfig, ReadoutConfig, SeedSet, TrainConfig
+from schemas.model_config import (
+    CoreConfig,
+    ModelConfig,
+    ModulatorConfig,
+    ReadoutConfig,
+    SeedSet,
+    ShifterConfig,
+    TrainConfig,
+)
 from schemas.reliability import OracleMethod
 from schemas.responses import Preprocessing
 from science.dataset import DataParams
@@ -75,8 +83,10 @@ OTHER_THAN_DEFAULT = {
     Preprocessing: {"height": 31, "offset": 0.125},
     SplitConfig: {"method": "kfold", "n_folds": 7, "fold": 3, "validation_fraction": 0.1},
     OracleMethod: {"method": "repeat_draw", "images": "all", "n_draws": 9},
-    CoreConfig: {"hidden_channels": 7, "gamma_hidden": 1e-7},
-    ReadoutConfig: {"scale_n": 3, "init_range": 0.3},
+    CoreConfig: {"type": "stacked", "hidden_channels": 7, "gamma_hidden": 1e-7},
+    ReadoutConfig: {"type": "pyramid", "scale_n": 3, "init_range": 0.3},
+    ShifterConfig: {"type": "affine", "gamma": 0.25},
+    ModulatorConfig: {"hidden_channels": 3},
     TrainConfig: {"schedule": [0.3, 1e-12, 1e30], "tolerance": 0},
     SelectionRule: {"top_fraction": 1 / 3, "max_units": None, "min_spacing_um": 20},
     MEIMethod: {"iter_n": 17, "norm": 12.345678901234567},
@@ -139,7 +149,9 @@ def test_a_bad_part_of_a_composed_configuration_leaves_no_row(tables):
     with pytest.raises(ValidationError):
         DataConfig.register({"areas": "V1"}, SplitParams(seed=987))
     with pytest.raises(ValidationError):
-        ModelConfig.register_image({"core": {"layers": 2}, "readout": {"scale_n": 0}})
+        ModelConfig.register_image(
+            {"core": {"type": "stacked"}, "readout": {"type": "pyramid", "scale_n": 0}}
+        )
     assert row_counts() == before
 
 
@@ -153,12 +165,18 @@ def test_columns_repeat_what_people_filter_on(tables):
 
 
 def test_a_model_refers_to_its_components(tables):
-    config = ImageModelConfig.model_validate({"core": {"layers": 2}})
+    config = ImageModelConfig.model_validate(
+        {"core": {"type": "gabor"}, "shifter": {"type": "mlp"}, "modulator": {}}
+    )
     key = ModelConfig.register_image(config)
     row = (ModelConfig & key).fetch1()
     assert {"core_hash": row["core_hash"]} == CoreConfig.register(config.core)
     assert {"readout_hash": row["readout_hash"]} == ReadoutConfig.register(config.readout)
+    assert {"shifter_hash": row["shifter_hash"]} == ShifterConfig.register(config.shifter)
+    assert {"modulator_hash": row["modulator_hash"]} == ModulatorConfig.register(config.modulator)
     assert ImageModelConfig.model_validate(row["model_params"]) == config
+    plain = (ModelConfig & ModelConfig.register_image(ImageModelConfig())).fetch1()
+    assert (plain["shifter_hash"], plain["modulator_hash"]) == (None, None)
 
 
 def test_a_set_of_seeds_has_no_order(tables):

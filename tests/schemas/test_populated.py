@@ -30,6 +30,7 @@ from schemas.loading import load_dataset, response_block
 from schemas.mei import MEI, TightMEIMask, UnitSelection
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.operations import CodeVersion
+from schemas.readout import UnitReadout
 from schemas.recording import Condition, Image, Trial
 from schemas.reliability import Oracle, OracleRankedUnit
 from schemas.responses import Frame, InputResponse
@@ -176,28 +177,28 @@ def stored_weights(populated):
         if hashlib.sha256(p.read_bytes()).hexdigest() == row["weights_sha256"]
     ]
     original = path.read_bytes()
-    model._load_weights.cache_clear()
+    model.load_model.cache_clear()
     yield path
     path.write_bytes(original)
-    model._load_weights.cache_clear()
+    model.load_model.cache_clear()
 
 
 @pytest.mark.parametrize("place", [-1, -500, 9, 200])
 def test_one_changed_bit_in_the_weights_is_noticed(populated, stored_weights, place):
     shas = model.ensemble_weights(populated.plan)
-    assert model.load_ensemble(populated.plan, shas).image_shape == SIZE
-    model._load_weights.cache_clear()
+    assert model.load_model(*shas).image_shape == SIZE
+    model.load_model.cache_clear()
     changed = bytearray(stored_weights.read_bytes())
     changed[place] ^= 1
     stored_weights.write_bytes(changed)
     with pytest.raises(ValueError, match="are not those of its row"):
-        model.load_ensemble(populated.plan, shas)
+        model.load_model(*shas)
 
 
 def test_truncated_weights_are_noticed(populated, stored_weights):
     stored_weights.write_bytes(stored_weights.read_bytes()[:-4])
     with pytest.raises(ValueError, match="are not those of its row"):
-        model.load_ensemble(populated.plan, model.ensemble_weights(populated.plan))
+        model.load_model(*model.ensemble_weights(populated.plan))
 
 
 def test_an_ensemble_exists_only_when_all_its_members_are_fine(populated):
@@ -326,8 +327,8 @@ def test_deleted_models_come_back_to_the_bit_with_everything_made_of_them(popula
         assert not Ensemble & populated.plan
         assert not MEI & populated.plan
         # all that is in memory is forgotten, as in another process
-        model._load_weights.cache_clear()
-        for table in (TrainedModel, Ensemble, ModelGroup, MEI, TightMEIMask):
+        model.load_model.cache_clear()
+        for table in (TrainedModel, UnitReadout, Ensemble, ModelGroup, MEI, TightMEIMask):
             table.populate(populated.training_set)
         again = trained(populated).to_arrays("weights_sha256", order_by="seed").tolist()
         assert again == weights

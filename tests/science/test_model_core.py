@@ -2,13 +2,27 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
-from science.model.config import StackedCoreConfig
-from science.model.core import StackedCore
+from science.model.cores.stacked import StackedCore, StackedCoreConfig
 from science.model.regularizer import group_sparsity, laplace_weights, smoothness
+
+ALLEN = StackedCoreConfig(
+    hidden_channels=64,
+    layers=3,
+    skip=1,
+    input_kern=4,
+    input_padding=2,
+    input_pool=2,
+    hidden_kern=3,
+    gamma_hidden=0.1,
+    gamma_input=0.1,
+    gauss_sigma=None,
+)
 
 
 def core_of(image_shape=(12, 14), **parameters):
@@ -27,6 +41,63 @@ def test_default_output_is_96_x_22_x_50_at_36_x_64():
         (32, 32, 7, 7),
         (32, 64, 7, 7),
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "image_shape", "output_shape", "n_weights"),
+    [
+        (
+            StackedCoreConfig(),
+            (36, 64),
+            (96, 22, 50),
+            32 * 15**2 + (32 + 64) * 32 * 7**2 + 3 * 2 * 32,
+        ),
+        (
+            StackedCoreConfig(layers=1, linear=True),
+            (36, 64),
+            (32, 22, 50),
+            32 * 15**2 + 2 * 32,
+        ),
+        (ALLEN, (60, 96), (192, 30, 48), 64 * 4**2 + 2 * 64 * 64 * 3**2 + 3 * 2 * 64),
+    ],
+    ids=["cnn", "one linear layer", "allen"],
+)
+def test_maps_and_numbers_of_weights(config, image_shape, output_shape, n_weights):
+    core = StackedCore(config, image_shape)
+    assert core.output_shape == output_shape
+    assert core(torch.zeros(2, 1, *image_shape)).shape == (2, *output_shape)
+    assert sum(parameter.numel() for parameter in core.parameters()) == n_weights
+
+
+def test_the_allen_core_pools_before_it_normalises_and_then_activates():
+    core = StackedCore(ALLEN, (60, 96))
+    core.initialize(torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    for norm in core.norms:
+        norm.weight.data.uniform_(0.5, 2, generator=generator)
+        norm.bias.data.uniform_(-1, 1, generator=generator)
+    images = torch.rand(4, 1, 60, 96, generator=generator)
+    outputs, inputs = [], images
+    for layer, (convolution, norm) in enumerate(zip(core.convolutions, core.norms, strict=True)):
+        output = F.conv2d(inputs, convolution.weight, padding=1 if layer else 2)
+        if layer == 0:
+            assert output.shape[2:] == (61, 97)
+            output = F.avg_pool2d(output, 2)
+        output = F.batch_norm(output, None, None, norm.weight, norm.bias, training=True)
+        inputs = F.elu(output)
+        outputs.append(inputs)
+    torch.testing.assert_close(core.train()(images), torch.cat(outputs, 1), rtol=1e-3, atol=1e-4)
+
+
+def test_the_allen_core_weighs_all_pixels_of_the_laplacian_alike():
+    core = StackedCore(ALLEN, (60, 96))
+    core.initialize(torch.Generator().manual_seed(0))
+    first, *hidden = (c.weight.detach().double().numpy() for c in core.convolutions)
+    laplace = [ndimage.laplace(kernel, mode="constant") for kernel in first[:, 0]]
+    terms = core.regularizers()
+    assert terms["core_smoothness"].item() == pytest.approx(0.1 * 0.5 * np.square(laplace).mean())
+    norms = [np.sqrt(np.square(kernels).sum((2, 3))).mean() for kernels in hidden]
+    assert terms["core_sparsity"].item() == pytest.approx(0.1 * np.mean(norms))
 
 
 @pytest.mark.parametrize("linear", [False, True])
@@ -109,6 +180,15 @@ def test_regularizers_are_weighted_and_named():
 def test_bad_parameters_are_refused(parameters):
     with pytest.raises(ValueError, match=next(iter(parameters))):
         StackedCoreConfig(**parameters)
+
+
+def test_a_filter_that_is_linear_inside_costs_only_at_its_rim():
+    ramp = torch.linspace(-1, 1, 7).expand(1, 1, 7, 7).clone()
+    inside = torch.zeros(7, 7)
+    inside[1:-1, 1:-1] = 1
+    assert smoothness(ramp, inside).item() == pytest.approx(0, abs=1e-12)
+    assert smoothness(ramp, 1 - inside) > 0.01
+    assert smoothness(torch.zeros(2, 3, 7, 7), torch.ones(7, 7)) == 0
 
 
 def test_images_smaller_than_the_filter_are_refused():

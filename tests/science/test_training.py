@@ -1,6 +1,7 @@
 """Training: early stopping, order of trials, determinism, recovery of a known population."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -8,8 +9,12 @@ import torch.nn.functional as F
 
 from science.metrics import correlation
 from science.model import (
+    AffineShifterConfig,
+    GaussianReadoutConfig,
     ImageModelConfig,
     ImageNetwork,
+    MLPModulatorConfig,
+    MLPShifterConfig,
     PyramidReadoutConfig,
     StackedCoreConfig,
     TrainConfig,
@@ -17,6 +22,7 @@ from science.model import (
 )
 from science.model import training as training_module
 from science.model.training import (
+    Training,
     TrialData,
     poisson_loss,
     round_robin,
@@ -99,11 +105,10 @@ def test_equal_seeds_equal_bits_and_the_global_generator_rests():
         assert torch.equal(value, two.network.state_dict()[name])
 
 
-def test_curve_and_callback():
-    seen = []
-    train(TINY, TrainConfig(max_epoch=3), *tiny_trials(), seed=0, on_epoch=lambda r: seen.append(r))
-    assert [record.epoch for record in seen] == [1, 2, 3]
-    for record in seen:
+def test_every_term_of_the_loss_is_in_the_curve():
+    curve = run(max_epoch=3).curve
+    assert [record.epoch for record in curve] == [1, 2, 3]
+    for record in curve:
         assert set(record.regularizers) == {"core_smoothness", "core_sparsity", "readout_features"}
         total = record.poisson + sum(record.regularizers.values())
         assert record.train_loss == pytest.approx(total)
@@ -143,6 +148,42 @@ def test_best_state_is_restored_in_evaluation_mode(monkeypatch):
     assert long.best_epoch == 1 and not long.network.training
     for name, value in long.network.state_dict().items():
         assert torch.equal(value, short.network.state_dict()[name])
+
+
+@pytest.mark.parametrize("readout", [PyramidReadoutConfig(scale_n=1), GaussianReadoutConfig()])
+def test_a_killed_run_goes_on_to_the_same_bits(readout):
+    config = TINY.model_copy(update={"readout": readout})
+    arguments = (
+        config,
+        TrainConfig(max_epoch=12, patience=1, batch_size=10, tolerance=0.02),
+        *tiny_trials(),
+        4,
+    )
+    uninterrupted = train(*arguments)
+    assert {record.learning_rate for record in uninterrupted.curve} == {0.005, 0.001}
+    for n_epochs in range(1, len(uninterrupted.curve)):
+        killed = Training(*arguments)
+        for _ in range(n_epochs):
+            killed.run_epoch()
+        checkpoint = killed.checkpoint()
+        resumed = Training(*arguments)
+        resumed.resume(checkpoint)
+        while not resumed.finished:
+            resumed.run_epoch()
+        result = resumed.result()
+        assert (result.curve, result.n_resumptions) == (uninterrupted.curve, 1)
+        for name, value in uninterrupted.network.state_dict().items():
+            assert torch.equal(value, result.network.state_dict()[name])
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused():
+    training = Training(TINY, TrainConfig(), *tiny_trials(), seed=0)
+    data = training.checkpoint()
+    with pytest.raises(ValueError, match="another configuration or seed"):
+        Training(TINY, TrainConfig(), *tiny_trials(), seed=1).resume(data)
+    for damaged in (data[:-10], data[:-1] + bytes([data[-1] ^ 1])):
+        with pytest.raises(ValueError, match=r"truncated|altered"):
+            training.resume(damaged)
 
 
 def test_without_improvement_the_initial_state_stays(monkeypatch):
@@ -186,6 +227,27 @@ def test_bad_trials_are_named(damage, message):
         train(TINY, TrainConfig(), *tiers, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("part", "column", "message"),
+    [
+        (
+            {"shifter": AffineShifterConfig()},
+            "pupil_center",
+            "shifter needs pupil_center of (30, 2)",
+        ),
+        ({"modulator": MLPModulatorConfig()}, "behavior", "modulator needs behavior of (30, 3)"),
+    ],
+)
+@pytest.mark.parametrize("value", [None, torch.zeros(30, 7), torch.zeros(29, 3)])
+def test_eye_or_behavior_that_is_needed_and_missing_is_named(part, column, value, message):
+    train_tier, validation = tiny_trials()
+    trials = train_tier["a"]
+    train_tier["a"] = TrialData(trials.images, trials.responses, **{column: value})
+    config = TINY.model_copy(update=part)
+    with pytest.raises(ValueError, match=re.escape(f"train trials of 'a': the {message}")):
+        train(config, TrainConfig(), train_tier, validation, seed=0)
+
+
 def gabor_population(shape, n_units, seed):
     """Filters of linear-nonlinear units, float32, (n_units, h, w), norm 1, and their centres."""
     generator = torch.Generator().manual_seed(seed)
@@ -223,3 +285,54 @@ def test_recovers_a_linear_nonlinear_population():
     places = result.network.positions("a") * 9 / 15
     error = (places - centres).norm(dim=1)
     assert error.median() < 0.25
+
+
+def tiers_of(images, rates, generator, **state):
+    counts = torch.poisson(rates, generator=generator)
+    trials = TrialData(images, counts / counts[:1200].std(0), **state)
+    return [{"a": trials.take(torch.arange(*ends))} for ends in ((1200,), (1200, 1500))]
+
+
+def population_behind_a_moving_eye(generator):
+    """Receptive fields that follow the eye, up to 3 of 16 pixels in both directions."""
+    filters, _ = gabor_population((16, 16), 8, seed=0)
+    images = torch.randn(1500, 1, 16, 16, generator=generator)
+    pupil_center = torch.randn(1500, 2, generator=generator)
+    steps = (1.5 * pupil_center).round().clamp(-3, 3).int().tolist()
+    pairs = zip(images, steps, strict=True)
+    seen = torch.stack([image.roll((-dy, -dx), (1, 2)) for image, (dx, dy) in pairs])
+    rates = F.softplus(3 * torch.einsum("bhw,nhw->bn", seen[:, 0], filters))
+    return tiers_of(images, rates, generator, pupil_center=pupil_center)
+
+
+def population_under_a_moving_gain(generator):
+    """Units well above zero, whose rates the running speed changes as much as the image does."""
+    filters, _ = gabor_population((16, 16), 8, seed=0)
+    images = torch.randn(1500, 1, 16, 16, generator=generator)
+    uniform = torch.rand(1500, 3, generator=generator)
+    gain, behavior = 0.7 + 0.6 * uniform[:, 2:], uniform / uniform.std(0)
+    rates = gain * 40 * (1 + 0.15 * torch.einsum("bhw,nhw->bn", images[:, 0], filters))
+    return tiers_of(images, rates.clamp(min=0), generator, behavior=behavior)
+
+
+@pytest.mark.parametrize(
+    ("population", "part"),
+    [
+        (population_behind_a_moving_eye, {"shifter": AffineShifterConfig()}),
+        (population_behind_a_moving_eye, {"shifter": MLPShifterConfig()}),
+        (population_under_a_moving_gain, {"modulator": MLPModulatorConfig()}),
+    ],
+    ids=["affine shifter", "mlp shifter", "modulator"],
+)
+def test_what_moves_is_followed(population, part):
+    tiers = population(torch.Generator().manual_seed(1))
+    config = ImageModelConfig(
+        core=StackedCoreConfig(hidden_channels=8, layers=1, input_kern=7, gamma_input=1.0),
+        readout=GaussianReadoutConfig(gamma_features=0.05, init_sigma=0.2),
+    )
+    schedule = TrainConfig(schedule=(0.01,), max_epoch=12)
+    off, on = (
+        train(chosen, schedule, *tiers, seed=0).validation_corr
+        for chosen in (config, config.model_copy(update=part))
+    )
+    assert on > off + 0.1

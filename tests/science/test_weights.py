@@ -59,7 +59,7 @@ def test_same_network_same_bytes(network, data):
 
 def test_truncation_is_refused(data):
     for length in (0, 4, 100, len(data) // 2, len(data) - 1):
-        with pytest.raises(ValueError, match="not the weights of a network, or truncated"):
+        with pytest.raises(ValueError, match="not tensors of this project, or truncated"):
             unpack(data[:length])
 
 
@@ -93,13 +93,13 @@ def test_tensors_of_another_architecture_are_refused(network, monkeypatch):
 
 
 def test_foreign_safetensors_are_refused():
-    with pytest.raises(ValueError, match="not the weights of a network"):
+    with pytest.raises(ValueError, match="not tensors of this project"):
         unpack(safetensors.torch.save({"weight": torch.zeros(3)}))
 
 
 @pytest.mark.parametrize("statistics", [{"mean": float("nan")}, {"mean": object()}])
 def test_statistics_must_be_json(network, statistics):
-    with pytest.raises(ValueError, match="statistics must be finite JSON"):
+    with pytest.raises(ValueError, match="not finite JSON"):
         pack(network, statistics)
 
 

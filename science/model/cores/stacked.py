@@ -1,11 +1,67 @@
-"""Convolutional cores: image to feature map (microns_vei 7.1)."""
+"""Stack of convolutions: the CNN, its linear control, and the Allen core (microns_vei 7.1)."""
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from science.model.config import StackedCoreConfig
+from science.model.cores.geometry import map_to_pixels
 from science.model.regularizer import group_sparsity, laplace_weights, smoothness
+from science.params import NonNegative, Params, Positive
+
+
+class StackedCoreConfig(Params):
+    """Stacked convolutional core shared by all recordings (microns_vei 7.1, allen_mei 4).
+
+    Attributes
+    ----------
+    hidden_channels : int
+        Channels of every layer; the core puts out ``layers * hidden_channels``.
+    layers : int
+        Convolution layers.
+    skip : int
+        A hidden layer reads the outputs of up to this many preceding layers.
+    input_kern, hidden_kern : int
+        Filter sizes in pixels. Hidden layers keep the size of the map, which needs an odd
+        `hidden_kern`.
+    input_padding : int
+        Zeros around the image.
+    input_pool : int
+        Average pooling of the first layer, pixels.
+    linear : bool
+        Leave out every ELU: with the final nonlinearity an LN model, the linear control.
+    gamma_input : float
+        Weight of the smoothness of the first layer's filters.
+    gamma_hidden : float
+        Weight of the group sparsity of the hidden layers.
+    gauss_sigma : float or None
+        Width, in half filter widths, of the Gaussian around the filter's centre in which roughness
+        costs little; None weighs all pixels alike.
+    gauss_bias : float
+        Added to the weights of the smoothness.
+    """
+
+    type: Literal["stacked"] = "stacked"
+    hidden_channels: int = Field(32, ge=1, le=1024)
+    layers: int = Field(3, ge=1, le=20)
+    skip: int = Field(3, ge=1, le=20)
+    input_kern: int = Field(15, ge=2, le=101)
+    hidden_kern: int = Field(7, ge=1, le=101)
+    input_padding: int = Field(0, ge=0, le=50)
+    input_pool: int = Field(1, ge=1, le=16)
+    linear: bool = False
+    gamma_input: NonNegative = 50.0
+    gamma_hidden: NonNegative = 0.1
+    gauss_sigma: Positive | None = 0.5
+    gauss_bias: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _hidden_kernel_is_odd(self) -> "StackedCoreConfig":
+        if self.hidden_kern % 2 == 0:
+            raise ValueError(f"hidden_kern={self.hidden_kern} must be odd to keep the map's size")
+        return self
 
 
 class StackedCore(nn.Module):
@@ -33,14 +89,17 @@ class StackedCore(nn.Module):
     def __init__(self, config: StackedCoreConfig, image_shape: tuple[int, int]) -> None:
         super().__init__()
         self.config = config
-        height, width = (size - config.input_kern + 1 for size in image_shape)
+        reach = config.input_kern - 1 - 2 * config.input_padding
+        height, width = ((size - reach) // config.input_pool for size in image_shape)
         if min(height, width) < 1:
             raise ValueError(
                 f"images of {image_shape} pixels are smaller than input_kern={config.input_kern}"
             )
         channels = config.hidden_channels
         self.output_shape = (config.layers * channels, height, width)
-        self.convolutions = nn.ModuleList([nn.Conv2d(1, channels, config.input_kern, bias=False)])
+        self.convolutions = nn.ModuleList(
+            [nn.Conv2d(1, channels, config.input_kern, padding=config.input_padding, bias=False)]
+        )
         for layer in range(1, config.layers):
             inputs = channels * min(config.skip, layer)
             self.convolutions.append(
@@ -79,7 +138,10 @@ class StackedCore(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             if outputs:
                 inputs = torch.cat(outputs[-self.config.skip :], dim=1)
-            output = norm(convolution(inputs))
+            output = convolution(inputs)
+            if not outputs and self.config.input_pool > 1:
+                output = F.avg_pool2d(output, self.config.input_pool)
+            output = norm(output)
             outputs.append(output if self.config.linear else F.elu(output))
         return torch.cat(outputs, dim=1)
 
@@ -93,3 +155,9 @@ class StackedCore(nn.Module):
             sparsity = torch.stack([group_sparsity(weight) for weight in hidden]).mean()
             terms["core_sparsity"] = self.config.gamma_hidden * sparsity
         return terms
+
+    def pixels(self, positions: Tensor) -> Tensor:
+        """Image coordinates of places of the map; see `map_to_pixels`."""
+        config = self.config
+        reach = (config.input_kern - 1) / 2 - config.input_padding
+        return map_to_pixels(positions, self.output_shape, reach, config.input_pool)

@@ -1,0 +1,227 @@
+"""Readout of units at one place of a Laplace pyramid of the core's map (microns_vei 7.2).
+
+A unit's response is linear in the map, whatever its place and weights: pyramid, interpolation and
+weighting together are one kernel over (channel, row, column), and the pyramid is separable in rows
+and columns. `PyramidReadout` therefore has two exactly equivalent routes. It builds the kernels
+and takes one matrix product, as long as they fit into `KERNEL_LIMIT` and all images are seen from
+one eye position; otherwise it computes the pyramid of every image and interpolates in it.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from science.model.readouts.laplace_pyramid import axis_operators, axis_steps, pyramid
+from science.model.readouts.sampling import neighbours, sample
+from science.params import NonNegative, Params
+
+KERNEL_LIMIT = 2**25
+"""Largest number of kernel elements, units x channels x rows x columns (128 MiB)."""
+
+
+class PyramidReadoutConfig(Params):
+    """Readout at one place of a Laplace pyramid per unit (microns_vei 7.2).
+
+    Attributes
+    ----------
+    scale_n : int
+        High-pass levels; with the low-pass rest a unit reads ``scale_n + 1`` levels.
+    downsample : bool
+        Halve the resolution from level to level.
+    positive : bool
+        Keep the feature weights at or above zero.
+    gamma_features : float
+        Weight of the mean absolute feature weight.
+    init_range : float
+        Positions start uniformly within ``[-init_range, init_range]``.
+    """
+
+    type: Literal["pyramid"] = "pyramid"
+    scale_n: int = Field(5, ge=1, le=10)
+    downsample: bool = True
+    positive: bool = False
+    gamma_features: NonNegative = 1.0
+    init_range: float = Field(0.1, ge=0, le=1)
+
+
+class PyramidReadout(nn.Module):
+    """Units of one recording, each at one place of the pyramid of the core's map.
+
+    Parameters
+    ----------
+    config : PyramidReadoutConfig
+        Pyramid and regulariser.
+    map_shape : tuple of int
+        (channels, height, width) of the core's output.
+    n_units : int
+        Units of the recording.
+
+    Attributes
+    ----------
+    position : Parameter
+        float32, (n_units, 2), x along the width and y along the height, in [-1, 1].
+    features : Parameter
+        float32, (n_units, scale_n + 1, channels).
+    bias : Parameter
+        float32, (n_units,).
+    """
+
+    def __init__(
+        self, config: PyramidReadoutConfig, map_shape: tuple[int, int, int], n_units: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.map_shape = map_shape
+        channels, height, width = map_shape
+        self.position = nn.Parameter(torch.zeros(n_units, 2))
+        self.features = nn.Parameter(torch.full((n_units, self.n_levels, channels), 1 / channels))
+        self.bias = nn.Parameter(torch.zeros(n_units))
+        for axis, size in (("rows", height), ("columns", width)):
+            steps = axis_steps(size, config.scale_n, config.downsample)
+            for level, (smooth, expand) in enumerate(steps):
+                self.register_buffer(f"smooth_{axis}_{level}", smooth, persistent=False)
+                self.register_buffer(f"expand_{axis}_{level}", expand, persistent=False)
+            for level, operator in enumerate(axis_operators(steps)):
+                self.register_buffer(f"{axis}_{level}", operator, persistent=False)
+
+    @property
+    def n_levels(self) -> int:
+        """Levels of the pyramid, the low-pass rest included."""
+        return self.config.scale_n + 1
+
+    @property
+    def n_units(self) -> int:
+        """Units of the recording."""
+        return len(self.bias)
+
+    @torch.no_grad()
+    def initialize(self, mean_responses: Tensor, generator: torch.Generator) -> None:
+        """Random positions, features 1 / channels, bias such that ELU + 1 starts at the mean.
+
+        Parameters
+        ----------
+        mean_responses : Tensor
+            float32, (n_units,), mean training response in the units of training.
+        generator : torch.Generator
+            Source of the positions.
+        """
+        limit = self.config.init_range
+        self.position.uniform_(-limit, limit, generator=generator)
+        self.features.fill_(1 / self.map_shape[0])
+        self.bias.copy_(mean_responses - 1)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring the parameters back into their range, as is due after every optimiser step."""
+        self.position.clamp_(-1, 1)
+        if self.config.positive:
+            self.features.clamp_(min=0)
+
+    def forward(
+        self, maps: Tensor, shift: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Linear response of every unit to every map.
+
+        Parameters
+        ----------
+        maps : Tensor
+            float32, (b, *map_shape).
+        shift : Tensor, optional
+            float32, (1, 2) or (b, 2), added to the positions.
+        generator : torch.Generator, optional
+            Not used: nothing here is random.
+
+        Returns
+        -------
+        Tensor
+            float32, (b, n_units), before the final nonlinearity.
+        """
+        del generator
+        one_place = shift is None or len(shift) == 1
+        if one_place and self.n_units * math.prod(self.map_shape) <= KERNEL_LIMIT:
+            kernels = self.kernels(shift=shift)
+            return maps.permute(0, 2, 3, 1).flatten(1) @ kernels.flatten(1).T + self.bias
+        return self.sample_pyramid(maps, shift)
+
+    def respond(self, maps: Tensor, units: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Linear response of unit ``units[i]`` to map i.
+
+        Parameters
+        ----------
+        maps : Tensor
+            float32, (b, *map_shape).
+        units : Tensor
+            int64, (b,), indices of units.
+        shift : Tensor, optional
+            float32, (1, 2).
+
+        Returns
+        -------
+        Tensor
+            float32, (b,).
+        """
+        products = maps.permute(0, 2, 3, 1) * self.kernels(units, shift)
+        return products.sum(dim=(1, 2, 3)) + self.bias[units]
+
+    def kernels(self, units: Tensor | slice = slice(None), shift: Tensor | None = None) -> Tensor:
+        """Linear kernel of each unit over the core's map.
+
+        Parameters
+        ----------
+        units : Tensor or slice
+            int64, (n,), indices of units; all without it.
+        shift : Tensor, optional
+            float32, (1, 2).
+
+        Returns
+        -------
+        Tensor
+            float32, (n, height, width, channels).
+        """
+        places = self.position if shift is None else self.position + shift
+        x, y = places[units].unbind(-1)
+        levels = []
+        for level in range(self.n_levels):
+            rows = _interpolated(self.get_buffer(f"rows_{level}"), y)[..., None]
+            columns = _interpolated(self.get_buffer(f"columns_{level}"), x)[..., None, :]
+            smoothed, expanded = (rows * columns).unbind(1)
+            levels.append((smoothed - expanded).flatten(1))
+        kernels = torch.stack(levels, dim=-1) @ self.features[units]
+        return kernels.unflatten(1, self.map_shape[1:])
+
+    def sample_pyramid(self, maps: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Responses by interpolation in the pyramid of every map; see `forward`."""
+        points = self.position[None] if shift is None else self.position + shift[:, None]
+        points = points.expand(len(maps), -1, -1)
+        steps = [
+            [
+                (self.get_buffer(f"smooth_{axis}_{i}"), self.get_buffer(f"expand_{axis}_{i}"))
+                for i in range(self.config.scale_n)
+            ]
+            for axis in ("rows", "columns")
+        ]
+        levels = pyramid(maps.permute(0, 2, 3, 1), *steps)
+        sampled = torch.stack([sample(level, points) for level in levels], dim=2)
+        return torch.einsum("bnlc,nlc->bn", sampled, self.features) + self.bias
+
+    def regularizers(self) -> dict[str, Tensor]:
+        """Mean absolute feature weight times its gamma."""
+        return {"readout_features": self.config.gamma_features * self.features.abs().mean()}
+
+    def positions(self) -> Tensor:
+        """Places of the units on the map, float32, (n_units, 2), in [-1, 1]."""
+        return self.position
+
+    def feature_weights(self) -> Tensor:
+        """Weights of pyramid levels and channels, float32, (n_units, scale_n + 1, channels)."""
+        return self.features
+
+
+def _interpolated(operator: Tensor, places: Tensor) -> Tensor:
+    """Linear interpolation along the first axis, (n, *operator.shape[1:]); see `neighbours`."""
+    index, weight = neighbours(places, len(operator))
+    lower, upper = (operator[i] * w[:, None, None] for i, w in zip(index.T, weight.T, strict=True))
+    return lower + upper

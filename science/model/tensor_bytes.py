@@ -1,0 +1,78 @@
+"""Named tensors and a JSON header as bytes: safetensors with a checksum, never pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Serialise tensors exactly.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        Any device.
+    header : mapping
+        JSON values; arrays are stored as lists.
+
+    Returns
+    -------
+    bytes
+        safetensors, the same bytes for the same content.
+
+    Raises
+    ------
+    ValueError
+        If `header` is not finite or no JSON.
+    """
+    stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    try:
+        text = json.dumps(header, sort_keys=True, allow_nan=False, default=_as_list)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not finite JSON values or arrays: {error}") from error
+    metadata = json.dumps({"header": text, "sha256": _digest(text, stored)})
+    # One metadata entry: the order of several would not be fixed.
+    return safetensors.torch.save(stored, metadata={"inceptionloop": metadata})
+
+
+def unpack_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors, on the CPU, and header from the bytes of `pack_tensors`.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are truncated, altered or something else.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["inceptionloop"])
+        text, digest = metadata["header"], metadata["sha256"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not tensors of this project, or truncated: {error!r}") from error
+    if digest != _digest(text, tensors):
+        raise ValueError("the bytes were altered: their SHA-256 is not the one stored with them")
+    return tensors, json.loads(text)
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the header and names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
