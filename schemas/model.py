@@ -78,7 +78,8 @@ class TrainingCheckpoint(dj.Manual):
         pieces = cls & key
         if not pieces or not _same_software(code, (CodeVersion & pieces).fetch1()):
             return None
-        return b"".join(pieces.to_arrays("piece_bytes", order_by="piece"))
+        # not as an array: numpy drops zeros at the end of bytes
+        return b"".join(row["piece_bytes"] for row in pieces.to_dicts(order_by="piece"))
 
     @classmethod
     def forget(cls, key: dict[str, Any]) -> None:
