@@ -2,7 +2,7 @@
 
 A modulator is an `nn.Module` of one recording. It has `initialize(generator)`, `forward(behavior)`
 and `regularizers()`. Behaviour is (b, 3), divided by its standard deviation; gains are
-(b, n_units), > 0, and multiply the linear response including its bias.
+(b, n_units), > 0. What they multiply is part of the configuration.
 """
 
 from itertools import pairwise
@@ -29,12 +29,17 @@ class MLPModulatorConfig(Params):
         Width of each.
     gamma : float
         Weight of the mean absolute weight of the last layer.
+    multiplies : {"drive", "response"}
+        The linear response including its bias, as the original does, or the output of the final
+        nonlinearity. A unit's drive is negative while it responds less than its standard
+        deviation: there a larger gain of the drive lowers the response (decision 0008).
     """
 
     type: Literal["mlp"] = "mlp"
     layers: int = Field(2, ge=1, le=10)
     hidden_channels: int = Field(10, ge=1, le=256)
     gamma: NonNegative = 0.0
+    multiplies: Literal["drive", "response"] = "drive"
 
 
 class MLPModulator(nn.Module):

@@ -113,10 +113,13 @@ class ImageNetwork(nn.Module):
         """
         readout = self._readout(readout_key)
         shift = self._shift(readout_key, images, pupil_center)
-        linear = readout(self._maps(images), shift, generator)
-        if behavior is not None and readout_key in self.modulators:
-            linear = linear * self.modulators[readout_key](behavior)
-        return F.elu(linear) + 1
+        drive = readout(self._maps(images), shift, generator)
+        if behavior is None or readout_key not in self.modulators:
+            return F.elu(drive) + 1
+        gain = self.modulators[readout_key](behavior)
+        if self.config.modulator.multiplies == "drive":
+            return F.elu(drive * gain) + 1
+        return (F.elu(drive) + 1) * gain
 
     def respond(self, images: Tensor, readout_key: str, units: Tensor) -> Tensor:
         """Response of unit ``units[i]`` to image i, without evaluating the other units.

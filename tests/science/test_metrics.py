@@ -92,6 +92,41 @@ def test_signal_power_and_ceiling_are_within_5_percent_of_the_population(noise, 
     assert ceiling == pytest.approx(np.sqrt(2 / of_means), rel=0.05)
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_feve_is_one_for_the_truth_zero_for_the_mean_and_sees_wrong_scales(ragged):
+    signal, _, responses, index = simulate(ragged, n_units=200)
+    once = np.bincount(index) == 1
+    expected = signal[index]
+    again = ~once[index]
+    truth = metrics.feve(responses, expected, index)
+    assert truth.mean() == pytest.approx(1, abs=0.01)
+    grand = np.broadcast_to(responses[again].mean(0), responses.shape)
+    np.testing.assert_allclose(metrics.feve(responses, grand, index), 0, atol=0.01)
+    # A wrong gain a costs (1 - a)^2 E[signal^2] / Var(signal), an offset d costs d^2 / Var(signal).
+    shown = expected[again]
+    variance, power = shown.var(0).mean(), np.square(shown).mean()
+    for gain, offset, loss in (
+        (0.5, 0, 0.25 * power / variance),
+        (2, 0, power / variance),
+        (1, 1, 1 / variance),
+    ):
+        wrong = metrics.feve(responses, gain * expected + offset, index)
+        assert (wrong < truth).all()
+        assert wrong.mean() == pytest.approx(1 - loss, abs=0.1)
+
+
+def test_feve_by_hand_and_unknown_where_there_is_no_signal():
+    _, prediction, responses, index = simulate(ragged=False, n_images=20, n_units=3)
+    responses[:, 2] = np.random.default_rng(0).normal(size=len(index))
+    values = metrics.feve(responses, prediction[index], index)
+    for unit in range(2):
+        y, p = responses[:, unit], prediction[index, unit]
+        noise = np.mean([y[index == i].var(ddof=1) for i in range(20)])
+        expected = 1 - (np.mean((y - p) ** 2) - noise) / (y.var(ddof=1) - noise)
+        assert values[unit] == pytest.approx(expected)
+    assert np.isnan(values[2])
+
+
 def test_order_and_names_of_images_do_not_matter():
     _, prediction, responses, index = simulate(ragged=True, n_images=50, n_units=3)
     order = np.random.default_rng(0).permutation(len(index))

@@ -112,7 +112,10 @@ class FactorizedReadout(nn.Module):
         return {"readout_kernels": self.config.gamma * per_unit.mean()}
 
     def positions(self) -> Tensor:
-        """Centres of mass of the absolute masks, float32, (n_units, 2), in [-1, 1]."""
+        """Centres of mass of the absolute masks, float32, (n_units, 2), in [-1, 1].
+
+        NaN for a mask of zeros.
+        """
         mass = self.spatial.abs()
         mass = mass / mass.sum((1, 2), keepdim=True)
         y, x = (torch.linspace(-1, 1, size, device=mass.device) for size in mass.shape[1:])
