@@ -20,6 +20,7 @@ from rich.progress import (
 
 from pipeline.errors import UserError
 from pipeline.heartbeat import heartbeat, reserved_by_living, return_jobs_of_the_dead
+from pipeline.memory import keep_freed_memory
 from pipeline.status import TableStatus, status
 from schemas.graph import STEPS
 
@@ -47,6 +48,7 @@ def work(n_threads: int) -> tuple[int, int]:
     -------
     n_done, n_failed : int
     """
+    keep_freed_memory()
     torch.set_num_threads(n_threads)
     n_done = n_failed = idle = 0
     with heartbeat():

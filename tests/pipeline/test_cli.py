@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.status import as_json, errors, status
 from schemas.dataset import ConditionTier, TargetDataset
+from schemas.model_config import ModelConfig
 from schemas.recording import Scan
 from schemas.responses import Frame, InputResponse
 from schemas.stimulus import StimulusSet
+from science.model import ImageModelConfig
 
 
 def commands(group=None, path=()):
@@ -51,6 +53,7 @@ def test_the_commands_are_those_of_the_pipeline():
         "init", "register", "plan", "work", "status", "errors", "delete", "report", "demo",
         "ingest arrays", "ingest virtual", "ingest virtual-day",
         "stimulus make", "stimulus shown",
+        "config show", "config diff",
         "server start", "server stop", "server status", "server env",
     }  # fmt: skip
 
@@ -313,3 +316,27 @@ def test_a_process_ends_with_status_1_and_one_line(tables):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: there are no schemas 'nowhere_*'")
     assert "inceptionloop init" in line
+
+
+# --- configurations
+
+
+def test_two_configurations_differ_in_what_diff_shows(tables):
+    a = ImageModelConfig.model_validate({"core": {"type": "stacked", "layers": 2}})
+    b = ImageModelConfig.model_validate(
+        {"core": {"type": "stacked", "linear": True}, "shifter": {"type": "affine"}}
+    )
+    keys = [ModelConfig.register_image(config)["model_hash"] for config in (a, b)]
+    lines = [line.split() for line in succeed("config", "diff", *keys).splitlines()]
+    shown = {line[1]: (line[3], line[5]) for line in lines if len(line) == 7 and line[0] == "│"}
+    assert shown == {
+        "core.layers": ("2", "3"),
+        "core.linear": ("False", "True"),
+        "shifter": ("none", "-"),
+        "shifter.gamma": ("-", "0.001"),
+        "shifter.type": ("-", "affine"),
+    }
+    assert "have the same parameters" in succeed("config", "diff", keys[0], keys[0])
+    assert "core.layers" in succeed("config", "show", keys[0][:12])
+    assert "no configuration" in call("config", "show", "zz").output
+    assert "several configurations" in call("config", "show", "").output

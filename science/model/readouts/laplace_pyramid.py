@@ -47,12 +47,13 @@ def axis_steps(size: int, scale_n: int, downsample: bool) -> list[tuple[Tensor, 
     return [(smooth.contiguous(), expand.contiguous()) for smooth, expand in steps]
 
 
-def axis_operators(steps: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """One axis of every level as matrices that act on the axis at full size.
+def smoothed_operators(steps: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """One axis of every level as matrices that act on the axis of the once smoothed map.
 
-    With the matrices S, E of the rows and S', E' of the columns, level l of a map X is
-    ``S_l X S'_l^T - E_l X E'_l^T``: what is smoothed so far, less the next level expanded to the
-    size of this one. The low-pass rest has E = 0.
+    With the matrices S, E of the rows and S', E' of the columns, level l of a map whose smoothed
+    version is Y is ``S_l Y S'_l^T - E_l Y E'_l^T``: what is smoothed so far, less the next level
+    expanded to the size of this one. To the first level the map itself is to be added, S = 0; the
+    low-pass rest has E = 0.
 
     Parameters
     ----------
@@ -62,16 +63,16 @@ def axis_operators(steps: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     Returns
     -------
     list of Tensor
-        For every level S and E, float32, (size_level, 2, size).
+        For every level S and E, float32, (size_level, 2, size of the smoothed axis).
     """
-    smoothed = torch.eye(steps[0][0].shape[1])
-    operators = []
-    for smooth, expand in steps:
+    _, expand = steps[0]
+    operators = [torch.stack([torch.zeros_like(expand), expand], dim=1)]
+    smoothed = torch.eye(expand.shape[1])
+    for smooth, expand in steps[1:]:
         low = smooth @ smoothed
         operators.append(torch.stack([smoothed, expand @ low], dim=1))
         smoothed = low
-    operators.append(torch.stack([smoothed, torch.zeros_like(smoothed)], dim=1))
-    return operators
+    return [*operators, torch.stack([smoothed, torch.zeros_like(smoothed)], dim=1)]
 
 
 def along_axes(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

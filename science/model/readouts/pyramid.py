@@ -1,20 +1,25 @@
 """Readout of units at one place of a Laplace pyramid of the core's map (microns_vei 7.2).
 
-A unit's response is linear in the map, whatever its place and weights: pyramid, interpolation and
-weighting together are one kernel over (channel, row, column), and the pyramid is separable in rows
-and columns. `PyramidReadout` therefore has two exactly equivalent routes. It builds the kernels
-and takes one matrix product, as long as they fit into `KERNEL_LIMIT` and all images are seen from
-one eye position; otherwise it computes the pyramid of every image and interpolates in it.
+A unit's response is linear in the map, whatever its place and weights, and all of the pyramid but
+the map itself is made of the once smoothed (and, by choice, subsampled) map. `PyramidReadout`
+therefore has two exactly equivalent routes. While all images are seen from one eye position and
+the kernels fit into `KERNEL_LIMIT`, it reads the map at the unit's place, and the smoothed map by
+one kernel per unit, built from small matrices per axis, in one matrix product. Otherwise it
+computes the pyramid of every image and interpolates in it.
 """
 
-import math
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from science.model.readouts.laplace_pyramid import axis_operators, axis_steps, pyramid
+from science.model.readouts.laplace_pyramid import (
+    along_axes,
+    axis_steps,
+    pyramid,
+    smoothed_operators,
+)
 from science.model.readouts.sampling import neighbours, sample
 from science.params import NonNegative, Params
 
@@ -84,7 +89,7 @@ class PyramidReadout(nn.Module):
             for level, (smooth, expand) in enumerate(steps):
                 self.register_buffer(f"smooth_{axis}_{level}", smooth, persistent=False)
                 self.register_buffer(f"expand_{axis}_{level}", expand, persistent=False)
-            for level, operator in enumerate(axis_operators(steps)):
+            for level, operator in enumerate(smoothed_operators(steps)):
                 self.register_buffer(f"{axis}_{level}", operator, persistent=False)
 
     @property
@@ -140,11 +145,14 @@ class PyramidReadout(nn.Module):
             float32, (b, n_units), before the final nonlinearity.
         """
         del generator
-        one_place = shift is None or len(shift) == 1
-        if one_place and self.n_units * math.prod(self.map_shape) <= KERNEL_LIMIT:
-            kernels = self.kernels(shift=shift)
-            return maps.permute(0, 2, 3, 1).flatten(1) @ kernels.flatten(1).T + self.bias
-        return self.sample_pyramid(maps, shift)
+        maps = maps.permute(0, 2, 3, 1)
+        places = self.position[None] if shift is None else self.position + shift[:, None]
+        if len(places) > 1 or self._kernel_size > KERNEL_LIMIT:
+            return self._from_pyramid(maps, places.expand(len(maps), -1, -1))
+        kernels = self._kernels(places[0], self.features)
+        coarse = self._smoothed(maps).flatten(1) @ kernels.flatten(1).T
+        fine = sample(maps, places.expand(len(maps), -1, -1))
+        return coarse + torch.einsum("bnc,nc->bn", fine, self.features[:, 0]) + self.bias
 
     def respond(self, maps: Tensor, units: Tensor, shift: Tensor | None = None) -> Tensor:
         """Linear response of unit ``units[i]`` to map i.
@@ -163,39 +171,40 @@ class PyramidReadout(nn.Module):
         Tensor
             float32, (b,).
         """
-        products = maps.permute(0, 2, 3, 1) * self.kernels(units, shift)
-        return products.sum(dim=(1, 2, 3)) + self.bias[units]
+        maps = maps.permute(0, 2, 3, 1)
+        places, features = self.position[units], self.features[units]
+        if shift is not None:
+            places = places + shift
+        coarse = (self._smoothed(maps) * self._kernels(places, features)).sum((1, 2, 3))
+        fine = sample(maps, places[:, None])[:, 0]
+        return coarse + (fine * features[:, 0]).sum(-1) + self.bias[units]
 
-    def kernels(self, units: Tensor | slice = slice(None), shift: Tensor | None = None) -> Tensor:
-        """Linear kernel of each unit over the core's map.
+    @property
+    def _kernel_size(self) -> int:
+        height, width = self.smooth_rows_0.shape[0], self.smooth_columns_0.shape[0]
+        return self.n_units * self.map_shape[0] * height * width
 
-        Parameters
-        ----------
-        units : Tensor or slice
-            int64, (n,), indices of units; all without it.
-        shift : Tensor, optional
-            float32, (1, 2).
+    def _smoothed(self, maps: Tensor) -> Tensor:
+        """Smooth channels-last maps once, (b, h, w, c)."""
+        return along_axes(maps, self.smooth_rows_0, self.smooth_columns_0)
 
-        Returns
-        -------
-        Tensor
-            float32, (n, height, width, channels).
+    def _kernels(self, places: Tensor, features: Tensor) -> Tensor:
+        """Kernels over the once smoothed map, (n, h, w, c), of all but the map itself.
+
+        The first level is the map less the expanded smoothed one; all others are made of that.
         """
-        places = self.position if shift is None else self.position + shift
-        x, y = places[units].unbind(-1)
+        x, y = places.unbind(-1)
         levels = []
         for level in range(self.n_levels):
             rows = _interpolated(self.get_buffer(f"rows_{level}"), y)[..., None]
             columns = _interpolated(self.get_buffer(f"columns_{level}"), x)[..., None, :]
             smoothed, expanded = (rows * columns).unbind(1)
             levels.append((smoothed - expanded).flatten(1))
-        kernels = torch.stack(levels, dim=-1) @ self.features[units]
-        return kernels.unflatten(1, self.map_shape[1:])
+        kernels = torch.stack(levels, dim=-1) @ features
+        return kernels.unflatten(1, (len(self.smooth_rows_0), len(self.smooth_columns_0)))
 
-    def sample_pyramid(self, maps: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Responses by interpolation in the pyramid of every map; see `forward`."""
-        points = self.position[None] if shift is None else self.position + shift[:, None]
-        points = points.expand(len(maps), -1, -1)
+    def _from_pyramid(self, maps: Tensor, places: Tensor) -> Tensor:
+        """Responses to channels-last maps by interpolation in the pyramid of each of them."""
         steps = [
             [
                 (self.get_buffer(f"smooth_{axis}_{i}"), self.get_buffer(f"expand_{axis}_{i}"))
@@ -203,9 +212,11 @@ class PyramidReadout(nn.Module):
             ]
             for axis in ("rows", "columns")
         ]
-        levels = pyramid(maps.permute(0, 2, 3, 1), *steps)
-        sampled = torch.stack([sample(level, points) for level in levels], dim=2)
-        return torch.einsum("bnlc,nlc->bn", sampled, self.features) + self.bias
+        response = self.bias
+        levels = pyramid(maps, *steps)
+        for level, weights in zip(levels, self.features.unbind(1), strict=True):
+            response = response + torch.einsum("bnc,nc->bn", sample(level, places), weights)
+        return response
 
     def regularizers(self) -> dict[str, Tensor]:
         """Mean absolute feature weight times its gamma."""
