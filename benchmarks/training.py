@@ -38,13 +38,15 @@ from schemas.loading import load_dataset
 from schemas.model import TrainedModel
 from schemas.responses import Frame, InputResponse
 from science.dataset import ImageDataset, Normalization, Recording
-from science.model import ImageModelConfig, TrainConfig
+from science.model import ImageModelConfig, ImageNetwork, StackedCoreConfig, TrainConfig
 from science.model.fitting import fit, trial_data
-from science.model.training import Training, TrialData, run_epoch
+from science.model.together import run_epoch_together
+from science.model.training import Training, TrialData, run_epoch, validation_correlation
 
 IMAGE_SHAPE = (36, 64)
 N_TRAIN, N_VALIDATION, N_UNITS = 600, 100, 150
 SEED = 1009
+SEEDS = (1009, 1215, 2606, 4114)
 KEY = "benchmark"
 GOAL = 1.2
 AGREEMENT = 1e-3  # largest difference of loss or correlation in an epoch
@@ -264,7 +266,62 @@ def growth(epochs: dict[int, NDArray]) -> dict[str, Any]:
     }
 
 
-PARTS = {"throughput": throughput, "bounds": bounds, "loading": loading, "scaling": scaling}
+def together(n_epochs: int) -> dict[str, Any]:
+    """Train networks of several seeds as one program and one after another."""
+    dataset = dataset_of({KEY: simulate(240, 60, N_UNITS)})
+    report = {}
+    for channels in (32, 8):
+        config = ImageModelConfig(core=StackedCoreConfig(hidden_channels=channels))
+        sides = {"one_after_another": one_after_another, "together": run_epoch_together}
+        curves = {name: seeds_by(epoch, dataset, config) for name, epoch in sides.items()}
+        rows = in_turns(curves, n_epochs, f"{len(SEEDS)} seeds, {channels} channels")
+        epochs = {name: Epoch(*columns.T) for name, columns in rows.items()}
+        apart, joint = epochs.values()
+        report[f"{channels}_channels"] = {
+            "ratio": round(float(np.median(apart.wall / joint.wall)), 3),
+            "ratio_of_cpu_time": round(float(np.median(apart.cpu / joint.cpu)), 3),
+            "images_per_second": {
+                name: round(240 * len(SEEDS) / np.median(e.wall), 1) for name, e in epochs.items()
+            },
+            "max_loss_difference": np.abs(apart.loss - joint.loss).max().item(),
+            "max_correlation_difference": np.abs(apart.corr - joint.corr).max().item(),
+        }
+    return {"together": {"seeds": len(SEEDS), **report}}
+
+
+def seeds_by(epoch: Callable, dataset: ImageDataset, config: ImageModelConfig) -> Curve:
+    """Train a network of every seed by `run_epoch_together` or its like; yield their mean."""
+    train, validation = ({KEY: trial_data(dataset, KEY, t)} for t in ("train", "validation"))
+    networks = [ImageNetwork(config, IMAGE_SHAPE, {KEY: N_UNITS}) for _ in SEEDS]
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    for network, generator in zip(networks, generators, strict=True):
+        network.initialize({KEY: train[KEY].responses.mean(0)}, generator)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=0.005) for network in networks]
+    while True:
+        losses = epoch(networks, optimizers, train, TrainConfig().batch_size, generators)
+        corrs = [validation_correlation(network, validation) for network in networks]
+        yield np.mean([sum(own.values()) for own in losses]), np.mean(corrs)
+
+
+def one_after_another(
+    networks: list[ImageNetwork],
+    optimizers: list[torch.optim.Adam],
+    train: dict[str, TrialData],
+    batch_size: int,
+    generators: list[torch.Generator],
+) -> list[dict[str, float]]:
+    """Do for every network in turn what `run_epoch_together` does at once."""
+    members = zip(networks, optimizers, generators, strict=True)
+    return [run_epoch(net, adam, train, batch_size, source) for net, adam, source in members]
+
+
+PARTS = {
+    "throughput": throughput,
+    "bounds": bounds,
+    "loading": loading,
+    "scaling": scaling,
+    "together": together,
+}
 
 
 def main(

@@ -83,6 +83,20 @@ class ImageNetwork(nn.Module):
         for module in (*self.shifters.values(), *self.modulators.values()):
             module.initialize(generator)
 
+    @torch.no_grad()
+    def place(self, readout_key: str, pixels: Tensor) -> None:
+        """Let the units of a recording read at places of the image, as far as the map reaches.
+
+        Parameters
+        ----------
+        readout_key : str
+            Recording; its readout reads at a point.
+        pixels : Tensor
+            float32, (n_units, 2), x and y.
+        """
+        places = self.core.geometry.to_map(pixels.to(self._readout(readout_key).position))
+        self._readout(readout_key).position.copy_(places.clamp(-1, 1))
+
     def forward(
         self,
         images: Tensor,
@@ -173,7 +187,7 @@ class ImageNetwork(nn.Module):
 
     def receptive_fields(self, readout_key: str) -> Tensor:
         """Centres of what the units see, float32, (n_units, 2): x and y in image pixels."""
-        return self.core.pixels(self.positions(readout_key))
+        return self.core.geometry.to_pixels(self.positions(readout_key))
 
     def feature_weights(self, readout_key: str) -> Tensor:
         """Weights of the map's levels and channels, float32, (n_units, n_levels, n_channels)."""

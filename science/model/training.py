@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from science.model.config import ImageModelConfig, TrainConfig
+from science.model.locate import locate
 from science.model.modulators import N_BEHAVIOR
 from science.model.network import ImageNetwork, predict
 from science.model.tensor_bytes import pack_tensors, unpack_tensors
@@ -404,6 +405,9 @@ def _build(
     network = ImageNetwork(config, tuple(first.shape[-2:]), n_units)
     means = {key: trials.responses.mean(0).cpu() for key, trials in train.items()}
     network.initialize(means, generator)
+    if getattr(config.readout, "start", None) == "located":
+        for key, trials in train.items():
+            network.place(key, locate(trials.images, trials.responses))
     return network.to(first.device)
 
 

@@ -1,6 +1,6 @@
 """Cores: from an image to the feature map that all units read.
 
 A core is an `nn.Module` made from its configuration and the image shape. It has `output_shape`
-(channels, height, width), `initialize(generator)`, `forward(images)`, `regularizers()` and
-`pixels(positions)`, which says where in the image a place of the map lies.
+(channels, height, width), `geometry`, which says where in the image a place of the map lies,
+`initialize(generator)`, `forward(images)` and `regularizers()`.
 """

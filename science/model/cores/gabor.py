@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from science.model.cores.geometry import map_to_pixels
+from science.model.cores.geometry import MapGeometry
 from science.params import Params, Positive
 
 PHASES = 4  # of the simple cells: both signs of the even and of the odd filter
@@ -78,6 +78,8 @@ class GaborCore(nn.Module):
     ----------
     output_shape : tuple of int
         (channels, height, width) of the feature map; 120 x 22 x 50 by default at 36 x 64.
+    geometry : MapGeometry
+        Where in the image the map lies.
 
     Raises
     ------
@@ -96,6 +98,7 @@ class GaborCore(nn.Module):
         bank = gabor_bank(config)
         channels = bank.shape[1] * (1 + PHASES * config.simple)
         self.output_shape = (channels, height, width)
+        self.geometry = MapGeometry(height, width, (config.input_kern - 1) / 2)
         self.register_buffer("bank", bank.flatten(0, 1)[:, None], persistent=False)
         self.norm = nn.BatchNorm2d(channels, momentum=0.1, affine=False)
 
@@ -128,7 +131,3 @@ class GaborCore(nn.Module):
     def regularizers(self) -> dict[str, Tensor]:
         """Nothing to regularise."""
         return {}
-
-    def pixels(self, positions: Tensor) -> Tensor:
-        """Image coordinates of places of the map; see `map_to_pixels`."""
-        return map_to_pixels(positions, self.output_shape, (self.config.input_kern - 1) / 2)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from science.model.cores.geometry import map_to_pixels
+from science.model.cores.geometry import MapGeometry
 from science.model.regularizer import group_sparsity, laplace_weights, smoothness
 from science.params import NonNegative, Params, Positive
 
@@ -79,6 +79,8 @@ class StackedCore(nn.Module):
     output_shape : tuple of int
         (channels, height, width) of the feature map; 96 x 22 x 50 for the default
         configuration at 36 x 64.
+    geometry : MapGeometry
+        Where in the image the map lies.
 
     Raises
     ------
@@ -97,6 +99,8 @@ class StackedCore(nn.Module):
             )
         channels = config.hidden_channels
         self.output_shape = (config.layers * channels, height, width)
+        first = reach / 2 + (config.input_pool - 1) / 2
+        self.geometry = MapGeometry(height, width, first, config.input_pool)
         self.convolutions = nn.ModuleList(
             [nn.Conv2d(1, channels, config.input_kern, padding=config.input_padding, bias=False)]
         )
@@ -155,9 +159,3 @@ class StackedCore(nn.Module):
             sparsity = torch.stack([group_sparsity(weight) for weight in hidden]).mean()
             terms["core_sparsity"] = self.config.gamma_hidden * sparsity
         return terms
-
-    def pixels(self, positions: Tensor) -> Tensor:
-        """Image coordinates of places of the map; see `map_to_pixels`."""
-        config = self.config
-        reach = (config.input_kern - 1) / 2 - config.input_padding
-        return map_to_pixels(positions, self.output_shape, reach, config.input_pool)

@@ -23,6 +23,9 @@ class GaussianReadoutConfig(Params):
         Keep the feature weights at or above zero.
     gamma_features : float
         Weight of the mean absolute feature weight.
+    start : {"centre", "located"}
+        Positions start around the centre, as in the original, or where `locate` finds the best
+        simple or complex cell of a fixed bank.
     init_range : float
         Means start uniformly within ``[-init_range, init_range]``, half maps.
     init_sigma : float
@@ -32,6 +35,7 @@ class GaussianReadoutConfig(Params):
     type: Literal["gaussian"] = "gaussian"
     positive: bool = False
     gamma_features: NonNegative = 1.0
+    start: Literal["centre", "located"] = "centre"
     init_range: float = Field(0.3, ge=0, le=1)
     init_sigma: float = Field(0.3, ge=0, le=1)
 

@@ -40,6 +40,9 @@ class PyramidReadoutConfig(Params):
         Keep the feature weights at or above zero.
     gamma_features : float
         Weight of the mean absolute feature weight.
+    start : {"centre", "located"}
+        Positions start around the centre, as in the original, or where `locate` finds the best
+        simple or complex cell of a fixed bank.
     init_range : float
         Positions start uniformly within ``[-init_range, init_range]``.
     """
@@ -49,6 +52,7 @@ class PyramidReadoutConfig(Params):
     downsample: bool = True
     positive: bool = False
     gamma_features: NonNegative = 1.0
+    start: Literal["centre", "located"] = "centre"
     init_range: float = Field(0.1, ge=0, le=1)
 
 
