@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +62,7 @@ class StudyModel(Params):
             raise ValueError("a parameter of the grid has no value")
         return self
 
-    @cached_property
+    @property
     def configs(self) -> list[ImageModelConfig]:
         """All architectures."""
         return grid(self.config, self.grid)

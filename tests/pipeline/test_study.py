@@ -243,3 +243,12 @@ def test_8_cores_x_2_readouts_x_4_seeds_are_one_study(recordings):
     assert sorted(roles) == ["cnn"] * 8 + ["linear"] * 8
     assert not TargetModel & keys["training_set"]
     recordings.delete()
+
+
+def test_a_copy_of_a_model_with_another_architecture_is_another_model():
+    model = study().models["cnn"]
+    core = model.config.core.model_copy(update={"layers": 2})
+    changed = model.model_copy(
+        update={"config": model.config.model_copy(update={"core": core}), "grid": {}}
+    )
+    assert [c.core.layers for c in (*model.configs, *changed.configs)] == [1, 2]
