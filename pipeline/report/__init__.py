@@ -14,10 +14,11 @@ from pipeline.report.album import FOLDER, NAME, Album
 from pipeline.report.graph import PYTHON, diagram, sql
 from pipeline.report.loop import loops
 from pipeline.report.meis import run_views
-from pipeline.report.models import models, oracles
+from pipeline.report.models import models
 from pipeline.report.page import Block, Page, render
 from pipeline.report.provenance import provenance
 from pipeline.report.recorded import recorded
+from pipeline.report.reliability import oracles
 from pipeline.report.units import populations
 from pipeline.settings import Settings
 from schemas.dataset import (

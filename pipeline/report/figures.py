@@ -1,7 +1,6 @@
 """Figures of populations: arrays in, figure out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,42 +8,19 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.report.style import (
-    COLOURS,
     FAINT,
     INK,
     MAIN,
     MUTED,
     SECOND,
+    cycle,
     finite,
     histogram,
     label,
     legend,
     panels,
     picture,
-    tidy,
 )
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """Training of one network.
-
-    Attributes
-    ----------
-    seed : int
-    epochs : int, (n,)
-    score : float, (n,)
-        Validation correlation after the epoch.
-    loss : float, (n,)
-        Mean training loss, all terms.
-    best_epoch : int
-    """
-
-    seed: int
-    epochs: NDArray[np.integer]
-    score: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    best_epoch: int
 
 
 def sample_images(images: Sequence[NDArray[np.number]], columns: int = 8) -> Figure:
@@ -68,7 +44,7 @@ def mean_responses(responses: Mapping[str, ArrayLike]) -> Figure:
     """Plot a histogram of each unit's mean response, one colour per recording."""
     figure, (ax,) = panels([1], 2.7, total=5.0)
     bins = np.histogram_bin_edges(np.concatenate([finite(r) for r in responses.values()]), 24)
-    for colour, (name, values) in zip(_cycle(responses), responses.items(), strict=True):
+    for colour, (name, values) in zip(cycle(responses), responses.items(), strict=True):
         histogram(ax, values, bins, color=colour, alpha=0.6, label=name)
     label(ax, "mean response per trial", "units")
     legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
@@ -80,7 +56,7 @@ def cell_positions(xyz: NDArray[np.floating], area: Sequence[str]) -> Figure:
     figure, axes = panels([1, 1], 2.7, total=5.0)
     names = sorted(set(area))
     for ax, other, name in zip(axes, (1, 2), "yz", strict=True):
-        for colour, chosen in zip(_cycle(names), names, strict=True):
+        for colour, chosen in zip(cycle(names), names, strict=True):
             here = np.asarray(area) == chosen
             ax.scatter(xyz[here, 0], xyz[here, other], s=13, color=colour, label=chosen, lw=0)
         label(ax, "x (µm)", f"{name} (µm)")
@@ -145,59 +121,6 @@ def oracle_against(
     return figure
 
 
-def learning_curves(models: Mapping[str, Sequence[LearningCurve]]) -> Figure:
-    """Plot validation score and training loss by epoch; a colour per seed, a row per model."""
-    figure = Figure(figsize=(10.4, 2.5 * len(models)), layout="constrained", facecolor="white")
-    rows = figure.subplots(len(models), 2, squeeze=False)
-    for (left, right), (name, curves) in zip(rows, models.items(), strict=True):
-        tidy(left)
-        tidy(right)
-        for colour, curve in zip(_cycle(curves), curves, strict=True):
-            left.plot(curve.epochs, curve.score, color=colour, lw=1.6, label=f"seed {curve.seed}")
-            best = curve.epochs == curve.best_epoch
-            left.plot(curve.epochs[best], curve.score[best], "o", color=colour, ms=5)
-            right.plot(curve.epochs, curve.loss, color=colour, lw=1.6)
-        label(left, "epoch", "validation correlation", name)
-        label(right, "epoch", "training loss")
-        for ax in (left, right):
-            ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        legend(left, loc="lower right")
-    return figure
-
-
-def prediction(
-    validation: Mapping[str, ArrayLike], normed: Mapping[str, ArrayLike], threshold: float
-) -> Figure:
-    """Plot distributions over units of validation correlation and noise-corrected correlation.
-
-    Parameters
-    ----------
-    validation, normed : mapping of str to float (n_units,)
-        By model, units in the same order. Two models are also plotted against each other.
-    threshold : float
-        Validation correlation from which on a unit counts as well predicted.
-    """
-    pair = list(validation)[:2] if len(validation) == 2 else []
-    figure, axes = panels([1.2, 1.2, 1] if pair else [1, 1], 2.9)
-    for ax, scores in zip(axes, (validation, normed), strict=False):
-        bins = np.histogram_bin_edges(np.concatenate([finite(s) for s in scores.values()]), 24)
-        for colour, (name, values) in zip(_cycle(scores), scores.items(), strict=True):
-            histogram(ax, values, bins, color=colour, alpha=0.55, label=name)
-            if len(finite(values)):
-                ax.axvline(np.median(finite(values)), color=colour, lw=1.4)
-    axes[0].axvline(threshold, color=INK, lw=1, ls="--")
-    label(axes[0], "validation correlation, single trials", "units")
-    label(axes[1], "noise-corrected correlation CC norm, test images", "units")
-    legend(axes[1], loc="upper left")
-    if pair:
-        first, second = (np.asarray(validation[name], float) for name in pair)
-        axes[2].plot([-0.1, 1], [-0.1, 1], color=FAINT, lw=1)
-        axes[2].scatter(second, first, s=13, color=MAIN, lw=0, alpha=0.8)
-        label(axes[2], f"{pair[1]}", f"{pair[0]}")
-        axes[2].set_aspect("equal")
-    return figure
-
-
 def masks(
     sizes: NDArray[np.floating], ratios: ArrayLike, n_pixels: int, target: float | None
 ) -> Figure:
@@ -244,7 +167,3 @@ def match_distances(distance: NDArray[np.floating], right: Sequence[bool | None]
     label(ax, "distance to the matched cell (µm)", "cells")
     legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
-
-
-def _cycle(items: Sequence | Mapping) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(len(items))]

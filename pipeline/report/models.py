@@ -1,68 +1,99 @@
-"""Sections 2 and 3: how reliable the units are, and how well the models predict them."""
+"""Section 3: which models there are, how they were trained, and how well they predict."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.configurations import flat
-from pipeline.report import figures
 from pipeline.report.album import Album
-from pipeline.report.figures import LearningCurve
-from pipeline.report.page import ModelsView, ModelView, OracleView, Picture
+from pipeline.report.architecture import architecture, family, tell_apart
+from pipeline.report.fields import receptive_fields
+from pipeline.report.model_figures import LearningCurve, learning_curves, prediction
+from pipeline.report.page import ModelsView, ModelView, Picture
 from pipeline.truth import WELL_PREDICTED
-from schemas.model import Ensemble, TrainedModel
-from schemas.model_config import ModelConfig
-from schemas.reliability import Oracle, OracleMethod
+from schemas.model import Ensemble, ModelComparison, ModelGroup, TrainedModel
+from schemas.model_config import ModelConfig, TrainConfig
 
-PLAN = ("model_hash", "train_hash", "seed_set_hash")
+Plan = tuple[str, ...]
+
+TRAINING = ("model_hash", "train_hash")
+PLAN = (*TRAINING, "seed_set_hash")
+ROLES = {"cnn": "best nonlinear", "linear": "best linear"}
+SCORES = {
+    "validation": "ensemble_validation_corr",
+    "test": "ensemble_test_corr",
+    "test_avg": "ensemble_test_corr_avg",
+    "cc_norm": "ensemble_test_cc_norm",
+    "feve": "ensemble_test_feve",
+    "oracle_fraction": "ensemble_test_oracle_fraction",
+}
+MEAN_INPUT = {"mean_input": "ensemble_mean_input_test_corr"}
+NO_UNITS = pd.DataFrame(columns=[*SCORES, *MEAN_INPUT], dtype=float)
+N_CURVES = 6
+N_DISTRIBUTIONS = 3
 
 
-def oracles(training_set: dict[str, str], album: Album) -> list[OracleView]:
-    """Describe the reliability of the units, once per oracle method."""
-    views = []
-    for row in (Oracle & training_set).to_dicts(order_by="KEY"):
-        key = {a: row[a] for a in Oracle.primary_key}
-        names = ["oracle", "fev", "cc_max"]
-        scores = (Oracle.UnitScores & key).to_dicts(order_by="unit_index")
-        units = pd.DataFrame(scores, columns=[*names, "reliable"])
-        values = units[names].astype(float)
-        figure = figures.reliability(*(values[n] for n in names), units.reliable.to_numpy(bool))
-        views.append(
-            OracleView(
-                method=_written(OracleMethod.params(key).model_dump(mode="json")),
-                n_units=len(units),
-                n_reliable=row["n_reliable"],
-                n_repeated_images=row["n_repeated_images"],
-                medians=values.median().to_dict(),
-                picture=album.add("reliability", figure, "Reliability of the units"),
-            )
-        )
-    return views
+@dataclass(frozen=True)
+class Ranked:
+    """An ensemble among the others of its training set.
+
+    Attributes
+    ----------
+    label : str
+    key : dict
+    score : float
+        Mean validation score of its members, which chooses the best of each role.
+    best_of : str or None
+        Role of which it is the best.
+    units : DataFrame
+        Scores of the units, columns of `SCORES` and `MEAN_INPUT`.
+    """
+
+    label: str
+    key: dict[str, str]
+    score: float
+    best_of: str | None
+    units: pd.DataFrame
 
 
 def models(training_set: dict[str, str], album: Album) -> ModelsView | None:
     """Describe all trained networks and ensembles; None when nothing is trained yet."""
-    trained = (TrainedModel & training_set).proj("training_status")
-    rows = trained.to_dicts(order_by="KEY")
-    if not rows:
+    trained = _trained(training_set)
+    if trained.empty:
         return None
-    scores = unit_scores(training_set)
+    ranking = _ranking(training_set, trained)
+    # the best of each role, then the others from best to worst
+    first = sorted(ranking, key=lambda e: (e.best_of is None, e.best_of or ""))
+    resumptions = trained.n_resumptions
     return ModelsView(
-        ensembles=[_ensemble(key, label, scores[label]) for label, key in labels(training_set)],
-        n_trained=len(rows),
-        n_nonfinite=sum(row["training_status"] != "ok" for row in rows),
-        curves=_curves(rows, album),
-        scores=_scores(scores, album),
+        ensembles=_views(ranking),
+        n_trained=len(trained),
+        n_nonfinite=int((trained.training_status != "ok").sum()),
+        n_resumed=int((resumptions > 0).sum()),
+        n_resumptions=int(resumptions.sum()),
+        scores=_scores(first, album),
+        curves=_curves(trained, first, album),
+        fields=receptive_fields(ranking[0].label, ranking[0].key, album) if ranking else None,
     )
 
 
 def labels(training_set: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     """Return a short distinct name and the key of every ensemble of a training set."""
-    keys = (Ensemble & training_set).keys(order_by="KEY")
-    named = [(_family(key["model_hash"]), key) for key in keys]
+    return _named((Ensemble & training_set).keys(order_by="KEY"), PLAN)
+
+
+def _named(
+    keys: Sequence[dict[str, str]], attributes: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
+    """Name keys by the family of their model and as many of these attributes as it takes."""
+    rows = (ModelConfig & [{"model_hash": key["model_hash"]} for key in keys]).to_dicts()
+    families = {row["model_hash"]: family(row) for row in rows}
+    named = [(families[key["model_hash"]], key) for key in keys]
     named.sort(key=lambda pair: pair[0])  # CNN before linear
-    for attribute in PLAN:
+    for attribute in attributes:
         names = [name for name, _ in named]
         if len(set(names)) == len(names):
             break
@@ -71,91 +102,146 @@ def labels(training_set: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     return named
 
 
-def unit_scores(training_set: dict[str, str]) -> dict[str, pd.DataFrame]:
-    """Return by ensemble name the `validation` correlation and `cc_norm` of every unit."""
-    columns = {"ensemble_validation_corr": "validation", "ensemble_test_cc_norm": "cc_norm"}
-    scores = {}
-    for label, key in labels(training_set):
-        rows = (Ensemble.UnitScore & key).to_dicts(order_by="unit_index")
-        scores[label] = pd.DataFrame(rows, columns=list(columns), dtype=float).rename(
-            columns=columns
-        )
-    return scores
+def _trained(training_set: dict[str, str]) -> pd.DataFrame:
+    """Return all networks; those that did not stay finite have no validation score."""
+    columns = ("training_status", "n_resumptions", "validation_score", "best_epoch")
+    rows = (TrainedModel & training_set).proj(*columns).to_dicts(order_by="KEY")
+    table = pd.DataFrame(rows, columns=[*TrainedModel.primary_key, *columns])
+    score = table.validation_score.astype(float).where(table.training_status == "ok")
+    return table.assign(validation_score=score)
 
 
-def seconds(table: Any, restriction: Any) -> float | None:
-    """Return how long the jobs of some rows took together, None where it was not recorded."""
-    durations = (table().jobs.completed & restriction).to_arrays("duration")
+def _ranking(training_set: dict[str, str], trained: pd.DataFrame) -> list[Ranked]:
+    """Return all ensembles from the best to the worst."""
+    members = (Ensemble.Member & training_set).proj().to_dicts(order_by="KEY")
+    members = pd.DataFrame(members, columns=Ensemble.Member.primary_key)
+    members = members.merge(trained, on=TrainedModel.primary_key)
+    scores = members.groupby(list(PLAN)).validation_score.mean().to_dict()
+    best = _best_of_roles(training_set, scores)
+    units = _unit_scores(training_set)
+    ranking = [
+        Ranked(label, key, scores[plan], best.get(plan), units.get(plan, NO_UNITS))
+        for label, key in labels(training_set)
+        for plan in [_plan(key)]
+        if plan in scores  # complete when the members were fetched
+    ]
+    return sorted(ranking, key=lambda e: -np.nan_to_num(e.score, nan=-np.inf))
+
+
+def _best_of_roles(training_set: dict[str, str], scores: Mapping[Plan, float]) -> dict[Plan, str]:
+    """Return the plan that `ModelGroup` chose for each role; while it has not, the best so far."""
+    candidates = (ModelComparison.Candidate & training_set).to_dicts(order_by="KEY")
+    chosen = (ModelGroup.Best & training_set).to_dicts(order_by="KEY")
+    best = {}
+    for role in ROLES:
+        own = [_plan(row) for row in chosen if row["best_role"] == role]
+        own = own or [_plan(row) for row in candidates if row["candidate_role"] == role]
+        racing = [plan for plan in own if not math.isnan(scores.get(plan, math.nan))]
+        if racing:
+            best[max(racing, key=scores.__getitem__)] = role
+    return best
+
+
+def _unit_scores(training_set: dict[str, str]) -> dict[Plan, pd.DataFrame]:
+    recorded = Ensemble.UnitScore.proj(**SCORES) & training_set
+    both = recorded.join(Ensemble.MeanInputScore.proj(**MEAN_INPUT), left=True)
+    columns = [*SCORES, *MEAN_INPUT]
+    units = pd.DataFrame(both.to_dicts(order_by="KEY"), columns=[*PLAN, *columns])
+    units = units.astype(dict.fromkeys(columns, float))
+    return dict(tuple(units.groupby(list(PLAN))[columns]))
+
+
+def _views(ranking: Sequence[Ranked]) -> list[ModelView]:
+    """Describe ensembles; where architectures read the same, by what differs."""
+    rows = [(ModelConfig & e.key).fetch1() for e in ranking]
+    params = [
+        row["model_params"] | {"training": (TrainConfig & e.key).fetch1("train_params")}
+        for row, e in zip(rows, ranking, strict=True)
+    ]
+    described = tell_apart([architecture(row) for row in rows], params)
+    return [_view(e, text) for e, text in zip(ranking, described, strict=True)]
+
+
+def _view(ensemble: Ranked, described: str) -> ModelView:
+    units, members = ensemble.units, (Ensemble.Member & ensemble.key).keys()
+    return ModelView(
+        label=ensemble.label,
+        architecture=described,
+        best_of=ROLES[ensemble.best_of] if ensemble.best_of else None,
+        n_members=len(members),
+        score=ensemble.score,
+        medians=units.median().to_dict(),
+        n_cc_norm=int(units.cc_norm.notna().sum()),
+        n_well_predicted=int((units.validation > WELL_PREDICTED).sum()),
+        n_units=len(units),
+        seconds=_seconds([{a: m[a] for a in TrainedModel.primary_key} for m in members]),
+    )
+
+
+def _seconds(trained: Sequence[dict[str, Any]]) -> float | None:
+    """Return how long trainings took together, None where it was not recorded."""
+    durations = (TrainedModel().jobs.completed & trained).to_arrays("duration")
     return float(np.sum(durations)) if len(durations) else None
 
 
-def _ensemble(key: dict[str, str], label: str, scores: pd.DataFrame) -> ModelView:
-    members = (Ensemble.Member & key).proj().to_dicts()
-    trained = [{a: m[a] for a in TrainedModel.primary_key} for m in members]
-    return ModelView(
-        label=label,
-        architecture=_architecture((ModelConfig & key).fetch1("model_params")),
-        n_members=len(members),
-        median_validation=float(scores.validation.median()),
-        median_cc_norm=float(scores.cc_norm.median()),
-        n_cc_norm=int(scores.cc_norm.notna().sum()),
-        n_well_predicted=int((scores.validation > WELL_PREDICTED).sum()),
-        n_units=len(scores),
-        seconds=seconds(TrainedModel, trained),
-    )
-
-
-def _curves(rows: list[dict[str, Any]], album: Album) -> Picture | None:
-    epochs = (TrainedModel.Epoch * TrainedModel.proj("best_epoch")) & [
-        {a: row[a] for a in TrainedModel.primary_key} for row in rows
-    ]
-    names = [*TrainedModel.primary_key, "epoch", "epoch_score", "train_loss", "best_epoch"]
-    table = pd.DataFrame(epochs.proj(*names[5:]).to_dicts(order_by="KEY"), columns=names)
-    if table.empty:
+def _scores(ensembles: Sequence[Ranked], album: Album) -> Picture | None:
+    if not ensembles:
         return None
-    curves: dict[str, list[LearningCurve]] = {}
-    for (model, train, seed), rows_of in table.groupby(["model_hash", "train_hash", "seed"]):
-        name = f"{_family(model)} {model[:6]}, training {train[:6]}"
-        score, loss = (rows_of[c].to_numpy(float) for c in ("epoch_score", "train_loss"))
-        curve = LearningCurve(
-            seed, rows_of.epoch.to_numpy(), score, loss, rows_of.best_epoch.iloc[0]
-        )
-        curves.setdefault(name, []).append(curve)
-    caption = "Learning curves; a dot marks the epoch whose weights are kept."
-    return album.add("learning-curves", figures.learning_curves(curves), "Learning curves", caption)
-
-
-def _scores(scores: dict[str, pd.DataFrame], album: Album) -> Picture | None:
-    if not scores:
-        return None
-    figure = figures.prediction(
-        {label: s.validation for label, s in scores.items()},
-        {label: s.cc_norm for label, s in scores.items()},
+    shown = ensembles[:N_DISTRIBUTIONS]
+    figure = prediction(
+        {e.label: e.units.validation.to_numpy() for e in shown},
+        {e.label: e.units.cc_norm.to_numpy() for e in shown},
         WELL_PREDICTED,
     )
     caption = "Ensemble scores of all units; solid lines: medians, dashed: threshold."
+    caption += _left_out(len(ensembles) - len(shown))
     return album.add("prediction", figure, "Distributions of prediction scores", caption)
 
 
-def _family(model_hash: str) -> str:
-    """Name a model by what it is."""
-    row = (ModelConfig & {"model_hash": model_hash}).fetch1()
-    if row["model_family"] != "image":
-        return row["model_family"]
-    return "linear" if row["model_params"]["core"].get("linear") else "CNN"
+def _curves(trained: pd.DataFrame, first: Sequence[Ranked], album: Album) -> Picture:
+    """Draw the best of each role, then the others by validation score, up to `N_CURVES`."""
+    networks = dict(tuple(trained.groupby(list(TRAINING))))
+    names = {
+        (key["model_hash"], key["train_hash"]): name
+        for name, key in _named([dict(zip(TRAINING, n, strict=True)) for n in networks], TRAINING)
+    }
+    # as in the table, where there is an ensemble
+    names |= {_plan(e.key)[:2]: e.label for e in first}
+    scores = trained.groupby(list(TRAINING)).validation_score.mean()
+    by_score = scores.sort_values(ascending=False, kind="stable").index
+    best = [_plan(e.key)[:2] for e in first if e.best_of]
+    shown = list(dict.fromkeys([*best, *by_score]))[:N_CURVES]
+    figure = learning_curves(
+        {names[n]: [_curve(network) for network in networks[n].itertuples()] for n in shown}
+    )
+    caption = (
+        "Learning curves; a dot marks the epoch whose weights are kept; without a dot the initial "
+        "weights are. Regularisers and Poisson term: means over the seeds."
+    )
+    caption += _left_out(len(networks) - len(shown))
+    return album.add("learning-curves", figure, "Learning curves", caption)
 
 
-def _architecture(params: dict[str, Any]) -> str:
-    """Describe an image model in a line; other families by their parameters."""
-    core, readout = params.get("core"), params.get("readout")
-    if not core or not readout or core.get("type") != "stacked":
-        return _written(params)
-    return (
-        f"{core['layers']} layers \u00d7 {core['hidden_channels']} channels, "
-        f"filters {core['input_kern']} px then {core['hidden_kern']} px"
-        f"{', no nonlinearity inside' if core['linear'] else ''}; {readout['type']} readout"
+def _curve(network: Any) -> LearningCurve:
+    """Return the training of a network, a row of `_trained`."""
+    key = {a: getattr(network, a) for a in TrainedModel.primary_key}
+    columns = ("epoch", "epoch_score", "train_loss", "loss_terms")
+    rows = (TrainedModel.Epoch & key).proj(*columns).to_dicts(order_by="epoch")
+    epochs = pd.DataFrame(rows, columns=list(columns))
+    terms = pd.DataFrame(epochs.loss_terms.to_list(), dtype=float)
+    return LearningCurve(
+        seed=network.seed,
+        epochs=epochs.epoch.to_numpy(int),
+        score=epochs.epoch_score.to_numpy(float),
+        loss=epochs.train_loss.to_numpy(float),
+        terms={str(name): values.to_numpy() for name, values in terms.items()},
+        best_epoch=network.best_epoch,
     )
 
 
-def _written(params: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in flat(params).items())
+def _left_out(n: int) -> str:
+    return f" {n} more model{'s are' if n > 1 else ' is'} not shown." if n else ""
+
+
+def _plan(row: Mapping[str, Any]) -> Plan:
+    return tuple(row[a] for a in PLAN)

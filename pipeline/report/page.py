@@ -58,13 +58,20 @@ class OracleView:
 
 @dataclass(frozen=True)
 class ModelView:
-    """An ensemble and how well it predicts; medians are over units."""
+    """An ensemble and how well it predicts.
+
+    `score` is the mean validation correlation of its members, by which models are chosen. `medians`
+    are over the units whose score is known: correlations with single trials of the `validation` and
+    `test` images, with the mean over repeats (`test_avg`), `cc_norm`, `feve`, `oracle_fraction`,
+    and `mean_input`: like `test`, with the mean eye position and behaviour.
+    """
 
     label: str
     architecture: str
+    best_of: str | None
     n_members: int
-    median_validation: float
-    median_cc_norm: float
+    score: float
+    medians: dict[str, float]
     n_cc_norm: int
     n_well_predicted: int
     n_units: int
@@ -73,13 +80,21 @@ class ModelView:
 
 @dataclass(frozen=True)
 class ModelsView:
-    """All models of a training set."""
+    """All models of a training set, the ensembles from best to worst."""
 
     ensembles: list[ModelView]
     n_trained: int
     n_nonfinite: int
-    curves: Picture | None
+    n_resumed: int
+    n_resumptions: int
     scores: Picture | None
+    curves: Picture
+    fields: Picture | None
+
+    @property
+    def with_mean_input(self) -> bool:
+        """Whether a model makes use of eye position or behaviour."""
+        return any(math.isfinite(e.medians["mean_input"]) for e in self.ensembles)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The look that all figures share."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -80,3 +80,8 @@ def legend(ax: Axes, **where: Any) -> None:
     """Name what is drawn, if anything is."""
     if "handles" in where or ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=8.5, frameon=False, labelcolor=INK, **where)
+
+
+def cycle(items: Sized) -> list[str]:
+    """Return a colour for each item."""
+    return [COLOURS[i % len(COLOURS)] for i in range(len(items))]

@@ -1,18 +1,30 @@
-"""The report without a database: figures of small arrays, the page of plain data, its files."""
+"""The report: figures of small arrays, models of the miniature, page of plain data, files."""
 
 import io
 import re
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pipeline.report as report
 from pipeline.configurations import flat
-from pipeline.report import figures
+from pipeline.report import figures, model_figures
+from pipeline.report.album import Album
+from pipeline.report.architecture import architecture, family, tell_apart, words
 from pipeline.report.gallery import Tile, cosines, mei_gallery, portrait, true_responses
+from pipeline.report.model_figures import (
+    LearningCurve,
+    learning_curves,
+    prediction,
+    receptive_fields,
+)
+from pipeline.report.models import MEAN_INPUT, SCORES, models
 from pipeline.report.page import (
     Block,
     LoopView,
@@ -31,6 +43,16 @@ from pipeline.report.page import (
     render,
 )
 from pipeline.truth import MEISummary
+from schemas.dataset import TargetDataset
+from schemas.model import Ensemble, TrainedModel
+from schemas.readout import UnitReadout
+from schemas.recording import AreaMembership
+from science.model.config import ImageModelConfig
+from science.model.registry import CORES, MODULATORS, READOUTS, SHIFTERS
+from science.params import Params
+
+# the package has a function of that name
+report_models = import_module("pipeline.report.models")
 
 WHEN = datetime(2026, 5, 4, 3, 2, tzinfo=UTC)
 PICTURE = Picture("figures/x-0123456789.png", "a figure", 400)
@@ -100,28 +122,232 @@ def test_reliability_that_is_nowhere_known_still_has_a_figure():
     written(figures.reliability(unknown, unknown, unknown, np.zeros(3, bool)))
 
 
+def curve(seed, n_epochs, best_epoch=1, **terms):
+    epochs = np.arange(1, n_epochs + 1)
+    terms = {name: np.broadcast_to(values, n_epochs) for name, values in terms.items()}
+    return LearningCurve(seed, epochs, epochs / 10, 1 / epochs, terms, best_epoch)
+
+
+def drawn_lines(ax):
+    return {line.get_label(): line.get_xydata() for line in ax.lines}
+
+
 def test_the_kept_epoch_is_marked_on_the_learning_curve():
-    epochs = np.arange(1, 6)
-    curve = figures.LearningCurve(7, epochs, epochs / 10, 1 / epochs, best_epoch=4)
-    figure = written(figures.learning_curves({"CNN": [curve, curve], "linear": [curve]}))
-    assert len(figure.axes) == 4
+    seven = curve(7, 5, best_epoch=4, poisson=0.2)
+    figure = written(learning_curves({"CNN": [seven, seven], "linear": [seven]}))
+    assert len(figure.axes) == 6
     marker = figure.axes[0].lines[1]
     assert (marker.get_xdata().tolist(), marker.get_ydata().tolist()) == ([4], [0.4])
 
 
-def test_two_models_are_drawn_against_each_other(rng):
+def test_terms_of_the_loss_are_means_over_the_seeds_that_still_train():
+    long = curve(1, 3, poisson=[0.5, -0.3, -0.5], core_sparsity=[8, 4, 2], shifter=0)
+    short = curve(2, 2, poisson=[0.3, -0.1], core_sparsity=[4, np.nan], shifter=0)
+    _, loss, regularisers = written(learning_curves({"CNN": [long, short]})).axes
+    poisson = [[1, 0.4], [2, -0.2], [3, -0.5]]
+    np.testing.assert_allclose(drawn_lines(loss)["Poisson term"], poisson)
+    lines = drawn_lines(regularisers)
+    assert set(lines) == {"core sparsity", "shifter: zero"}
+    np.testing.assert_allclose(lines["core sparsity"], [[1, 6], [2, 4], [3, 2]])
+    assert np.isnan(lines["shifter: zero"][:, 1]).all()
+    assert regularisers.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("terms", "names"),
+    [
+        ({}, set()),
+        ({"poisson": 0.2}, set()),
+        ({"poisson": np.nan, "shifter": 0}, {"shifter: zero"}),
+        ({"poisson": np.nan, "shifter": np.nan}, {"shifter: not finite"}),
+    ],
+)
+def test_a_training_without_regularisers_or_finite_loss_has_its_curve(terms, names):
+    regularisers = written(learning_curves({"Gabor": [curve(1, 2, **terms)]})).axes[2]
+    assert set(drawn_lines(regularisers)) == names
+
+
+def test_a_training_that_ended_before_its_first_epoch_has_an_empty_curve():
+    assert drawn_lines(written(learning_curves({"CNN": [curve(1, 0)]})).axes[2]) == {}
+
+
+def test_the_first_two_models_are_drawn_against_each_other(rng):
     scores = {name: rng.uniform(0, 1, 9) for name in ("CNN", "linear", "third")}
-    for names, n_panels in ((["CNN"], 2), (["CNN", "linear"], 3), (list(scores), 2)):
+    for names, n_panels in ((["CNN"], 2), (["CNN", "linear"], 3), (list(scores), 3)):
         chosen = {name: scores[name] for name in names}
-        assert len(written(figures.prediction(chosen, chosen, 0.3)).axes) == n_panels
-    both = {name: scores[name] for name in ("CNN", "linear")}
-    points = figures.prediction(both, both, 0.3).axes[2].collections[0].get_offsets()
-    np.testing.assert_allclose(points, np.column_stack([both["linear"], both["CNN"]]))
+        assert len(written(prediction(chosen, chosen, 0.3)).axes) == n_panels
+    points = prediction(scores, scores, 0.3).axes[2].collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.column_stack([scores["linear"], scores["CNN"]]))
 
 
 def test_predictions_that_are_nowhere_known_still_have_a_figure():
     unknown = {"CNN": np.full(4, np.nan)}
-    written(figures.prediction(unknown, unknown, 0.3))
+    written(prediction(unknown, unknown, 0.3))
+
+
+def test_receptive_fields_are_drawn_on_the_frame_of_the_image(rng):
+    centres = rng.uniform(0, 1, (10, 2)) * (63, 35)
+    area = ["V1"] * 6 + ["LM"] * 4
+    (ax,) = written(receptive_fields(centres, area, (36, 64))).axes
+    drawn = {c.get_label(): c.get_offsets() for c in ax.collections}
+    assert list(drawn) == ["LM", "V1"]
+    np.testing.assert_allclose(drawn["LM"], centres[6:])
+    np.testing.assert_allclose(drawn["V1"], centres[:6])
+    assert ax.get_xlim() == (-0.5, 63.5)
+    assert ax.get_ylim() == (35.5, -0.5)  # rows are counted from the top
+    assert ax.child_axes == []
+
+
+def test_the_second_axes_of_receptive_fields_are_degrees():
+    width, distance = 40.0, 15.0
+    degrees = tuple(
+        np.degrees(np.arctan((np.arange(n + 1) - n / 2) * width / 64 / distance)) for n in (64, 36)
+    )
+    figure = written(receptive_fields(np.array([[31.5, 17.5]]), ["V1"], (36, 64), degrees))
+    ax = figure.axes[0]
+    for other, axis, middle in zip(ax.child_axes, ("xaxis", "yaxis"), (31.5, 17.5), strict=True):
+        marks = getattr(other, axis)
+        angles = [float(t.get_text().replace("\u2212", "-")) for t in marks.get_ticklabels()]
+        assert 0 in angles
+        assert len(angles) >= 3
+        pixels = middle + distance * np.tan(np.radians(angles)) * 64 / width
+        np.testing.assert_allclose(marks.get_ticklocs(), pixels, atol=0.1)
+        assert getattr(other, axis).get_view_interval() == pytest.approx(
+            getattr(ax, axis).get_view_interval()
+        )
+
+
+# ---------------------------------------------------------------- models
+
+
+def row(**params):
+    """Return a row of `ModelConfig`."""
+    config = ImageModelConfig.model_validate(params)
+    return {"model_family": "image", "model_params": config.model_dump(mode="json")}
+
+
+def test_models_are_named_by_what_they_are():
+    assert family(row()) == "CNN"
+    assert family(row(core={"type": "stacked", "linear": True})) == "linear"
+    assert family(row(core={"type": "gabor"})) == "Gabor"
+    assert family({"model_family": "coding", "model_params": {}}) == "coding"
+
+
+@pytest.mark.parametrize(
+    "config", [c for part in (CORES, READOUTS, SHIFTERS, MODULATORS) for c in part]
+)
+def test_every_registered_architecture_has_words(config):
+    assert words.dispatch(config) is not words.dispatch(Params)
+    assert words(config())
+
+
+def test_an_architecture_is_described_part_by_part():
+    described = architecture(
+        row(
+            core={"type": "stacked", "layers": 2, "hidden_channels": 8, "linear": True},
+            readout={"type": "gaussian", "positive": True},
+            shifter={"type": "affine"},
+            modulator={"type": "mlp", "multiplies": "response"},
+        )
+    )
+    assert described == (
+        "2 layers \u00d7 8 channels, filters 15 px then 7 px, no nonlinearity inside; "
+        "Gaussian readout, weights \u2265 0; affine shifter; MLP modulator of the response"
+    )
+    assert architecture(row(core={"type": "gabor"})).startswith(
+        "simple cells and energies of Gabor"
+    )
+
+
+def test_equal_descriptions_are_told_apart_by_what_differs():
+    strong, weak = {"core": {"gamma": 50, "skip": 3}}, {"core": {"gamma": 5, "skip": 3}}
+    other = {"core": {"gamma": 1, "skip": 1}}
+    assert tell_apart(["a", "a", "b"], [strong, weak, other]) == [
+        "a; core.gamma = 50",
+        "a; core.gamma = 5",
+        "b",
+    ]
+
+
+@pytest.fixture
+def view(populated, tmp_path):
+    return lambda: models(populated.training_set, Album(Path(tempfile.mkdtemp(dir=tmp_path))))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collect the arguments of two figures, by name."""
+    calls = {}
+
+    def watch(module, name):
+        original = getattr(module, name)
+
+        def draw(*arguments):
+            calls.setdefault(name, []).append(arguments)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, draw)
+
+    watch(report_models, "learning_curves")
+    watch(model_figures, "receptive_fields")
+    return calls
+
+
+def test_the_table_of_models_holds_the_medians_of_the_ensemble(populated, view):
+    (ensemble,) = view().ensembles
+    for tier, score, name in (
+        ("validation", "corr", "validation"),
+        ("test", "corr", "test"),
+        ("test", "corr_avg", "test_avg"),
+        ("test", "cc_norm", "cc_norm"),
+        ("test", "feve", "feve"),
+        ("test", "oracle_fraction", "oracle_fraction"),
+    ):
+        column = (Ensemble.UnitScore & populated.plan).to_arrays(f"ensemble_{tier}_{score}")
+        assert ensemble.medians[name] == pytest.approx(np.nanmedian(column.astype(float)))
+    members = (TrainedModel & (Ensemble.Member & populated.plan)).to_arrays("validation_score")
+    assert ensemble.score == pytest.approx(np.mean(members))
+    assert (ensemble.label, ensemble.n_members) == ("CNN", 2)
+    assert ensemble.best_of == "best nonlinear"
+    assert np.isnan(ensemble.medians["mean_input"])
+
+
+def test_trainings_that_failed_are_counted_and_come_last(view, drawn, monkeypatch):
+    found = view()
+    assert (found.n_trained, found.n_nonfinite, found.n_resumed) == (4, 2, 0)
+    assert "not shown" not in found.curves.caption
+    monkeypatch.setattr(report_models, "N_CURVES", 1)
+    assert view().curves.caption.endswith("1 more model is not shown.")
+    (both,), (alone,) = drawn["learning_curves"]
+    assert next(iter(both)) == "CNN" == next(iter(alone))  # as in the table
+    assert len(both) == 2
+    assert [c.seed for c in alone.popitem()[1]] == [3, 8]
+
+
+def test_regularisers_and_poisson_term_add_up_to_the_loss(populated, view, drawn):
+    view()
+    ((curves,),) = drawn["learning_curves"]
+    _, loss, regularisers = written(learning_curves(curves)).axes[:3]
+    assert set(drawn_lines(regularisers)) == {"core smoothness", "readout features"}
+    shown = [drawn_lines(loss)["Poisson term"], *drawn_lines(regularisers).values()]
+    for epoch in (1, 2, 3):
+        rows = TrainedModel.Epoch & (Ensemble.Member & populated.plan).proj() & {"epoch": epoch}
+        expected = rows.to_arrays("train_loss").mean()
+        assert sum(y for line in shown for x, y in line if x == epoch) == pytest.approx(expected)
+
+
+def test_receptive_fields_of_the_best_ensemble_are_means_over_its_members(populated, view, drawn):
+    assert "CNN ensemble, mean over 2 members" in view().fields.caption
+    ((centres, area, shape, degrees),) = drawn["receptive_fields"]
+    read = UnitReadout.Unit & (TrainedModel & (Ensemble.Member & populated.plan)).proj()
+    x = read.to_arrays("rf_x_px", order_by="seed, unit_index").reshape(2, -1)
+    np.testing.assert_allclose(centres[:, 0], x.mean(0))
+    units = (TargetDataset.Unit * AreaMembership) & populated.training_set
+    assert area == units.to_arrays("brain_area", order_by="unit_index").tolist()
+    assert shape == (24, 40)
+    at = np.arange(41) - 0.5
+    x_deg = (read & "seed = 3").to_arrays("rf_x_deg", order_by="unit_index").astype(float)
+    np.testing.assert_allclose(np.interp(x[0], at, degrees[0]), x_deg, atol=0.05)
 
 
 def test_images_of_different_sizes_share_a_sheet(rng):
@@ -200,7 +426,8 @@ def full_page(text):
     """Return a page on which every string of the database is `text`."""
     scan = ScanView("1-1-1", text, text, text, 5, 10, text, WHEN, True)
     oracle = OracleView(text, 5, 3, 7, {"oracle": 0.5, "fev": 0.4, "cc_max": 0.9}, PICTURE)
-    model = ModelView(text, text, 2, 0.4, float("nan"), 0, 3, 5, 61.0)
+    medians = dict.fromkeys([*SCORES, *MEAN_INPUT], 0.4) | {"cc_norm": float("nan")}
+    model = ModelView(text, text, text, 2, 0.4, medians, 0, 3, 5, 61.0)
     summary = MEISummary(2, 0.91234, 1, 0.5, 3, 2 / 3)
     run = RunView(text, 3, 1, 2, PICTURE, summary, [PICTURE, PICTURE], None)
     result = {
@@ -222,7 +449,7 @@ def full_page(text):
         5,
         {"train": 8, "validation": 1, "test": 1},
         [oracle],
-        ModelsView([model], 3, 1, PICTURE, PICTURE),
+        ModelsView([model], 3, 1, 0, 0, PICTURE, PICTURE, PICTURE),
         [run],
         [loop],
         ancestors,
@@ -310,6 +537,29 @@ def test_the_numbers_are_on_the_page():
     assert "median signed cosine 0.912" in html
     assert f"{percent(2 / 3)}</b> of the 3 well predicted" in html
     assert '<b class="key">75\u202f%</b> respond to no other MEI more' in html
+
+
+def test_scores_with_mean_inputs_are_shown_where_a_model_has_them():
+    page = full_page("plain")
+    (shown,) = page.blocks[0].models.ensembles
+    without = replace(shown, medians=shown.medians | {"mean_input": float("nan")})
+    for ensembles, there in (([shown, without], True), ([without], False)):
+        view = replace(page.blocks[0].models, ensembles=ensembles)
+        html = render(replace(page, blocks=[replace(page.blocks[0], models=view)]))
+        assert ("test, mean inputs" in html) == there
+        Reader(html)
+
+
+def test_resumptions_and_failed_trainings_are_said_in_a_line():
+    page = full_page("plain")
+    view = replace(page.blocks[0].models, n_trained=8, n_resumed=2, n_resumptions=5, n_nonfinite=1)
+    html = render(replace(page, blocks=[replace(page.blocks[0], models=view)]))
+    line = re.sub(r"<[^>]+>|\s+", " ", html)
+    line = re.sub(" +", " ", line)
+    assert (
+        "8 networks trained; 2 went on from a checkpoint after being killed, 5 times in all" in line
+    )
+    assert "1 did not stay finite and belongs to no ensemble" in line
 
 
 def test_numbers_are_written_for_reading():
