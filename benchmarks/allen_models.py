@@ -42,7 +42,8 @@ COMPARED = {"test_corr_avg": "correlation", "test_cc_norm": "cc_norm"}
 def virtual_area(height: int, n_units: int) -> VirtualAnimalParams:
     """Return simple and complex cells, in equal numbers, of a visual area.
 
-    Lengths keep their ratio to the screen: wavelengths are 12 to 31 degrees, as mice prefer.
+    Lengths keep their ratio to the screen: wavelengths are 12 to 31 degrees. One probe's units
+    look at neighbouring places, here in the middle of the screen, where readouts start.
     """
     scale = height / SCREEN[0]
     return VirtualAnimalParams(
@@ -55,7 +56,7 @@ def virtual_area(height: int, n_units: int) -> VirtualAnimalParams:
         wavelength_high=25 * scale,
         sigma_low=4 * scale,
         sigma_high=8 * scale,
-        border=12 * scale,
+        border=24 * scale,
     )
 
 

@@ -97,7 +97,7 @@ def supervise(n_workers: int, n_threads: int) -> int:
             task = progress.add_task("starting", total=None)
             while any(p.poll() is None for p in processes):
                 _show(progress, task)
-                time.sleep(2 * POLL_SECONDS)
+                time.sleep(5 * POLL_SECONDS)
             rows = _show(progress, task)
     finally:
         for process in processes:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.configurations import flat
 from science.model.config import ImageModelConfig
+from science.model.cores.energy import EnergyCoreConfig
 from science.model.cores.gabor import GaborCoreConfig
 from science.model.cores.stacked import StackedCoreConfig
 from science.model.modulators import MLPModulatorConfig
@@ -15,7 +16,7 @@ from science.model.readouts.pyramid import PyramidReadoutConfig
 from science.model.shifters import AffineShifterConfig, MLPShifterConfig
 from science.params import Params
 
-CORES = {"stacked": "CNN", "gabor": "Gabor"}
+CORES = {"stacked": "CNN", "gabor": "Gabor", "energy": "energy CNN"}
 
 
 def family(model: Mapping[str, Any]) -> str:
@@ -73,6 +74,15 @@ def _(core: GaborCoreConfig) -> str:
     cells = "simple cells and energies" if core.simple else "energies"
     wavelengths = ", ".join(f"{wavelength:g}" for wavelength in core.wavelengths)
     return f"{cells} of Gabors in {core.orientations} orientations, wavelengths {wavelengths} px"
+
+
+@words.register
+def _(core: EnergyCoreConfig) -> str:
+    filters = " then ".join(f"{kern} px" for kern in core.hidden_kern)
+    return (
+        f"log energy of Gabors in {core.orientations} orientations and {core.octaves} octaves, "
+        f"pooled by {core.pool}, layers \u00d7 {core.hidden_channels} channels, filters {filters}"
+    )
 
 
 @words.register

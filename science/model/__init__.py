@@ -1,6 +1,7 @@
 """Static image networks: architecture, training, ensembles, weights as bytes."""
 
 from science.model.config import ImageModelConfig, TrainConfig
+from science.model.cores.energy import EnergyCoreConfig
 from science.model.cores.gabor import GaborCoreConfig
 from science.model.cores.stacked import StackedCoreConfig
 from science.model.ensemble import Ensemble
@@ -13,6 +14,7 @@ from science.model.shifters import AffineShifterConfig, MLPShifterConfig
 
 __all__ = [
     "AffineShifterConfig",
+    "EnergyCoreConfig",
     "Ensemble",
     "FactorizedReadoutConfig",
     "GaborCoreConfig",

@@ -118,7 +118,7 @@ class ImageNetwork(nn.Module):
         pupil_center : Tensor, optional
             float32, (b, 2), z-scored; without it the eye is at its mean position.
         generator : torch.Generator, optional
-            CPU source of the places that a readout draws in training.
+            CPU source of what core and readout draw in training.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class ImageNetwork(nn.Module):
         """
         readout = self._readout(readout_key)
         shift = self._shift(readout_key, images, pupil_center)
-        drive = readout(self._maps(images), shift, generator)
+        drive = readout(self._maps(images, generator), shift, generator)
         if behavior is None or readout_key not in self.modulators:
             return F.elu(drive) + 1
         gain = self.modulators[readout_key](behavior)
@@ -208,13 +208,13 @@ class ImageNetwork(nn.Module):
             pupil_center = like.new_zeros(1, 2)
         return self.shifters[readout_key](pupil_center)
 
-    def _maps(self, images: Tensor) -> Tensor:
+    def _maps(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if images.ndim != 4 or images.shape[1:] != (1, *self.image_shape):
             raise ValueError(
                 f"images have the shape {tuple(images.shape)}, "
                 f"the network takes (b, 1, {self.image_shape[0]}, {self.image_shape[1]})"
             )
-        return self.core(images)
+        return self.core(images, generator)
 
     def _readout(self, readout_key: str) -> nn.Module:
         if readout_key not in self.readouts:

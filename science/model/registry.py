@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import nn
 
+from science.model.cores.energy import EnergyCore, EnergyCoreConfig
 from science.model.cores.gabor import GaborCore, GaborCoreConfig
 from science.model.cores.stacked import StackedCore, StackedCoreConfig
 from science.model.modulators import MLPModulator, MLPModulatorConfig
@@ -29,6 +30,7 @@ Modules = dict[type[Params], type[nn.Module]]
 CORES: Modules = {
     StackedCoreConfig: StackedCore,
     GaborCoreConfig: GaborCore,
+    EnergyCoreConfig: EnergyCore,
 }
 READOUTS: Modules = {
     PyramidReadoutConfig: PyramidReadout,

@@ -52,13 +52,13 @@ def train_together(
     Raises
     ------
     ValueError
-        As of `Training`, or if the readout draws places while training, which the networks of one
+        As of `Training`, or if readout or core draw while training, which the networks of one
         program cannot do from generators of their own.
     """
-    if isinstance(config.readout, GaussianReadoutConfig):
+    if isinstance(config.readout, GaussianReadoutConfig) or getattr(config.core, "dropout", 0):
         raise ValueError(
-            "networks with a gaussian readout draw places and cannot be trained together: "
-            "train the seeds one by one"
+            "networks with a gaussian readout or dropout draw while they train and cannot be "
+            "trained together: train the seeds one by one"
         )
     tiers = [{k: trials.to(device) for k, trials in tier.items()} for tier in (train, validation)]
     members = [_Member(config, train_config, *tiers, seed, device) for seed in seeds]

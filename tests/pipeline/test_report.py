@@ -230,6 +230,7 @@ def test_models_are_named_by_what_they_are():
     assert family(row()) == "CNN"
     assert family(row(core={"type": "stacked", "linear": True})) == "linear"
     assert family(row(core={"type": "gabor"})) == "Gabor"
+    assert family(row(core={"type": "energy"})) == "energy CNN"
     assert family({"model_family": "coding", "model_params": {}}) == "coding"
 
 

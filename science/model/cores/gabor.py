@@ -107,19 +107,22 @@ class GaborCore(nn.Module):
         del generator
         self.norm.reset_running_stats()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Feature map of each image: energies, then even +, even -, odd + and odd - responses.
 
         Parameters
         ----------
         images : Tensor
             float32, (b, 1, h, w), z-scored.
+        generator : torch.Generator, optional
+            Not used: nothing here is random.
 
         Returns
         -------
         Tensor
             float32, (b, *output_shape), channels last in memory.
         """
+        del generator
         images = images.contiguous(memory_format=torch.channels_last)
         even, odd = F.conv2d(images, self.bank).chunk(2, dim=1)
         energy = torch.sqrt(even.square() + odd.square() + 1e-8)  # no infinite slope on grey

@@ -124,19 +124,22 @@ class StackedCore(nn.Module):
         for norm in self.norms:
             norm.reset_parameters()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Feature map of each image.
 
         Parameters
         ----------
         images : Tensor
             float32, (b, 1, h, w), z-scored.
+        generator : torch.Generator, optional
+            Not used: nothing here is random.
 
         Returns
         -------
         Tensor
             float32, (b, *output_shape), channels last in memory.
         """
+        del generator
         outputs: list[Tensor] = []
         inputs = images.contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
