@@ -41,7 +41,8 @@ from science.dataset import ImageDataset, Normalization, Recording
 from science.model import ImageModelConfig, ImageNetwork, StackedCoreConfig, TrainConfig
 from science.model.fitting import fit, trial_data
 from science.model.together import run_epoch_together
-from science.model.training import Training, TrialData, run_epoch, validation_correlation
+from science.model.training import Training, run_epoch, validation_correlation
+from science.model.trials import TrialData
 
 IMAGE_SHAPE = (36, 64)
 N_TRAIN, N_VALIDATION, N_UNITS = 600, 100, 150
@@ -268,9 +269,10 @@ def growth(epochs: dict[int, NDArray]) -> dict[str, Any]:
 
 def together(n_epochs: int) -> dict[str, Any]:
     """Train networks of several seeds as one program and one after another."""
-    dataset = dataset_of({KEY: simulate(240, 60, N_UNITS)})
+    n_images = 120
+    dataset = dataset_of({KEY: simulate(n_images, 60, N_UNITS)})
     report = {}
-    for channels in (32, 8):
+    for channels in (8, 32):
         config = ImageModelConfig(core=StackedCoreConfig(hidden_channels=channels))
         sides = {"one_after_another": one_after_another, "together": run_epoch_together}
         curves = {name: seeds_by(epoch, dataset, config) for name, epoch in sides.items()}
@@ -281,7 +283,8 @@ def together(n_epochs: int) -> dict[str, Any]:
             "ratio": round(float(np.median(apart.wall / joint.wall)), 3),
             "ratio_of_cpu_time": round(float(np.median(apart.cpu / joint.cpu)), 3),
             "images_per_second": {
-                name: round(240 * len(SEEDS) / np.median(e.wall), 1) for name, e in epochs.items()
+                name: round(n_images * len(SEEDS) / np.median(e.wall), 1)
+                for name, e in epochs.items()
             },
             "max_loss_difference": np.abs(apart.loss - joint.loss).max().item(),
             "max_correlation_difference": np.abs(apart.corr - joint.corr).max().item(),

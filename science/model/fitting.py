@@ -8,7 +8,8 @@ import torch
 
 from science.dataset import ImageDataset
 from science.model.config import ImageModelConfig, TrainConfig
-from science.model.training import Training, TrainingResult, TrialData
+from science.model.training import Training, TrainingResult
+from science.model.trials import TrialData
 
 
 def fit(

@@ -7,15 +7,15 @@ from torch import Tensor
 LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 
 
-def laplace_weights(size: int, sigma: float | None, bias: float = 0.0) -> Tensor:
+def laplace_weights(size: int, sigma: float, bias: float = 0.0) -> Tensor:
     """Weights ``1 - exp(-d^2 / (2 sigma^2)) + bias``: low at the centre, high at the rim.
 
     Parameters
     ----------
     size : int
         Filter size in pixels; both axes run from -1 to 1.
-    sigma : float or None
-        Width of the Gaussian in half filter sizes, > 0; None leaves it out, all weights are 1.
+    sigma : float
+        Width of the Gaussian in half filter sizes; 0 leaves it out: all weights are 1.
     bias : float
         Added to every weight.
 
@@ -24,7 +24,7 @@ def laplace_weights(size: int, sigma: float | None, bias: float = 0.0) -> Tensor
     Tensor
         float32, (size, size).
     """
-    if sigma is None:
+    if sigma == 0:
         return torch.ones(size, size) + bias
     axis = torch.linspace(-1, 1, size)
     squared_distance = axis[:, None] ** 2 + axis[None, :] ** 2

@@ -4,8 +4,6 @@ Every member has its own order of trials, Adam, learning rate, patience and best
 learns what `science.model.training.train` learns from its seed, up to rounding.
 """
 
-import copy
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,14 +15,12 @@ from science.model.network import ImageNetwork
 from science.model.network_stack import NetworkStack
 from science.model.readouts.gaussian import GaussianReadoutConfig
 from science.model.training import (
-    EpochRecord,
     Training,
     TrainingResult,
-    TrialData,
     poisson_loss,
     round_robin,
-    validation_correlation,
 )
+from science.model.trials import TrialData
 
 
 def train_together(
@@ -61,7 +57,7 @@ def train_together(
             "trained together: train the seeds one by one"
         )
     tiers = [{k: trials.to(device) for k, trials in tier.items()} for tier in (train, validation)]
-    members = [_Member(config, train_config, *tiers, seed, device) for seed in seeds]
+    members = [Training(config, train_config, *tiers, seed, device) for seed in seeds]
     while active := [member for member in members if not member.finished]:
         networks, optimizers, generators = zip(*(member.parts for member in active), strict=True)
         losses = run_epoch_together(
@@ -130,30 +126,3 @@ def _loss_terms(key: str, network: ImageNetwork, fields: dict[str, Tensor]) -> d
 def _constrain(network: ImageNetwork) -> tuple[()]:
     network.constrain()
     return ()
-
-
-class _Member(Training):
-    """A run of which the epochs are trained together with those of other seeds."""
-
-    @property
-    def parts(self) -> tuple[ImageNetwork, torch.optim.Adam, torch.Generator]:
-        """Network, optimiser of the stage, and source of the order of trials."""
-        return self._network, self._optimizer, self._generator
-
-    def finish_epoch(self, losses: dict[str, float]) -> None:
-        """Validate, and start the next stage if this one has ended; as `run_epoch`."""
-        config = self._train_config
-        corr = validation_correlation(self._network, self._validation)
-        loss, poisson = sum(losses.values()), losses.pop("poisson")
-        rate = config.schedule[self._stage]
-        self.curve.append(EpochRecord(len(self.curve) + 1, rate, loss, poisson, losses, corr))
-        self._finite = math.isfinite(loss) and math.isfinite(corr)
-        if self._finite and corr > self._best_corr + config.tolerance:
-            self._best_state = copy.deepcopy(self._network.state_dict())
-            self._best_corr, self._best_epoch, self._stale = corr, len(self.curve), 0
-        else:
-            self._stale += 1
-        if self._stale >= config.patience:
-            self._stage += 1
-            if not self.finished:
-                self._start_stage()

@@ -7,7 +7,7 @@ last checkpoint to the same result.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any, Literal
@@ -17,43 +17,9 @@ from torch import Tensor
 
 from science.model.config import ImageModelConfig, TrainConfig
 from science.model.locate import locate
-from science.model.modulators import N_BEHAVIOR
 from science.model.network import ImageNetwork, predict
 from science.model.tensor_bytes import pack_tensors, unpack_tensors
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """Trials of one recording in one tier.
-
-    Attributes
-    ----------
-    images : Tensor
-        float32, (n, 1, h, w), z-scored.
-    responses : Tensor
-        float32, (n, n_units), divided by each unit's training standard deviation.
-    behavior : Tensor, optional
-        float32, (n, 3), scaled pupil radius, its derivative and speed, for a modulator.
-    pupil_center : Tensor, optional
-        float32, (n, 2), z-scored eye position, for a shifter.
-    """
-
-    images: Tensor
-    responses: Tensor
-    behavior: Tensor | None = None
-    pupil_center: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> "TrialData":
-        """Trials as float32 on a device."""
-        return self._each(lambda values: values.to(device, torch.float32))
-
-    def take(self, index: Tensor) -> "TrialData":
-        """Return some of the trials."""
-        return self._each(lambda values: values[index])
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "TrialData":
-        fields = (self.images, self.responses, self.behavior, self.pupil_center)
-        return TrialData(*(None if values is None else change(values) for values in fields))
+from science.model.trials import TrialData, check_trials
 
 
 @dataclass(frozen=True)
@@ -151,7 +117,7 @@ class Training:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        _check_trials(train, validation, config)
+        check_trials(train, validation, config)
         self._train_config = train_config
         self._identity = {
             "config": config.model_dump(mode="json"),
@@ -182,10 +148,24 @@ class Training:
 
     def run_epoch(self) -> EpochRecord:
         """Train for an epoch, validate, and start the next stage if this one has ended."""
+        network, optimizer, generator = self.parts
+        batch_size = self._train_config.batch_size
+        return self.finish_epoch(run_epoch(network, optimizer, self._train, batch_size, generator))
+
+    @property
+    def parts(self) -> tuple[ImageNetwork, torch.optim.Adam, torch.Generator]:
+        """Network, optimiser of the stage, and source of the order of trials."""
+        return self._network, self._optimizer, self._generator
+
+    def finish_epoch(self, losses: dict[str, float]) -> EpochRecord:
+        """Validate, and start the next stage if this one has ended.
+
+        Parameters
+        ----------
+        losses : dict of str to float
+            Of the epoch for which the network was trained, as `run_epoch` returns them.
+        """
         config = self._train_config
-        losses = run_epoch(
-            self._network, self._optimizer, self._train, config.batch_size, self._generator
-        )
         corr = validation_correlation(self._network, self._validation)
         loss, poisson = sum(losses.values()), losses.pop("poisson")
         rate = config.schedule[self._stage]
@@ -409,45 +389,3 @@ def _build(
         for key, trials in train.items():
             network.place(key, locate(trials.images, trials.responses))
     return network.to(first.device)
-
-
-def _check_trials(
-    train: Mapping[str, TrialData], validation: Mapping[str, TrialData], config: ImageModelConfig
-) -> None:
-    if not train or train.keys() != validation.keys():
-        raise ValueError(
-            f"train and validation need the same recordings, got {sorted(train)} "
-            f"and {sorted(validation)}"
-        )
-    shapes = {trials.images.shape[1:] for tier in (train, validation) for trials in tier.values()}
-    if len(shapes) > 1:
-        raise ValueError(f"images differ in shape between recordings or tiers: {shapes}")
-    for key in train:
-        for tier, trials in (("train", train[key]), ("validation", validation[key])):
-            _check_recording(f"{tier} trials of {key!r}", trials, config)
-        if train[key].responses.shape[1] != validation[key].responses.shape[1]:
-            raise ValueError(f"{key!r} has different numbers of units in train and validation")
-
-
-def _check_recording(name: str, trials: TrialData, config: ImageModelConfig) -> None:
-    images, responses = trials.images, trials.responses
-    if images.ndim != 4 or images.shape[1] != 1 or responses.ndim != 2:
-        raise ValueError(
-            f"{name}: images must be (n, 1, h, w) and responses (n, units), got "
-            f"{tuple(images.shape)} and {tuple(responses.shape)}"
-        )
-    if len(images) != len(responses) or len(images) == 0:
-        raise ValueError(f"{name}: {len(images)} images and {len(responses)} responses")
-    needed = [images, responses]
-    for wanted, values, part, width in (
-        (config.shifter, trials.pupil_center, "shifter needs pupil_center", 2),
-        (config.modulator, trials.behavior, "modulator needs behavior", N_BEHAVIOR),
-    ):
-        if wanted is None:
-            continue
-        if values is None or values.shape != (len(images), width):
-            shape = None if values is None else tuple(values.shape)
-            raise ValueError(f"{name}: the {part} of ({len(images)}, {width}), got {shape}")
-        needed.append(values)
-    if not all(values.isfinite().all() for values in needed):
-        raise ValueError(f"{name} are not finite: drop or fill these trials first")

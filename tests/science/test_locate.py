@@ -12,7 +12,8 @@ from science.model import (
     TrainConfig,
 )
 from science.model.locate import locate
-from science.model.training import Training, TrialData
+from science.model.training import Training
+from science.model.trials import TrialData
 from science.virtual import SessionDesign, VirtualAnimal, VirtualAnimalParams
 from science.virtual.session import first_day
 

@@ -21,7 +21,7 @@ ALLEN = StackedCoreConfig(
     hidden_kern=3,
     gamma_hidden=0.1,
     gamma_input=0.1,
-    gauss_sigma=None,
+    gauss_sigma=0,
 )
 
 

@@ -21,7 +21,8 @@ from science.model import (
 )
 from science.model import together as together_module
 from science.model.together import run_epoch_together, train_together
-from science.model.training import TrialData, run_epoch, train
+from science.model.training import run_epoch, train
+from science.model.trials import TrialData
 
 CORE = StackedCoreConfig(hidden_channels=2, layers=2, input_kern=3, hidden_kern=3)
 PYRAMID = PyramidReadoutConfig(scale_n=1)

@@ -23,13 +23,13 @@ from science.model import (
 from science.model import training as training_module
 from science.model.training import (
     Training,
-    TrialData,
     poisson_loss,
     round_robin,
     run_epoch,
     train,
     validation_correlation,
 )
+from science.model.trials import TrialData
 
 TINY = ImageModelConfig(
     core=StackedCoreConfig(hidden_channels=2, layers=2, input_kern=3, hidden_kern=3),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from science.model.cores.geometry import MapGeometry
 from science.model.regularizer import group_sparsity, laplace_weights, smoothness
-from science.params import NonNegative, Params, Positive
+from science.params import NonNegative, Params
 
 
 class StackedCoreConfig(Params):
@@ -36,9 +36,9 @@ class StackedCoreConfig(Params):
         Weight of the smoothness of the first layer's filters.
     gamma_hidden : float
         Weight of the group sparsity of the hidden layers.
-    gauss_sigma : float or None
+    gauss_sigma : float
         Width, in half filter widths, of the Gaussian around the filter's centre in which roughness
-        costs little; None weighs all pixels alike.
+        costs little; 0 weighs all pixels alike.
     gauss_bias : float
         Added to the weights of the smoothness.
     """
@@ -54,7 +54,7 @@ class StackedCoreConfig(Params):
     linear: bool = False
     gamma_input: NonNegative = 50.0
     gamma_hidden: NonNegative = 0.1
-    gauss_sigma: Positive | None = 0.5
+    gauss_sigma: NonNegative = 0.5
     gauss_bias: NonNegative = 0.0
 
     @model_validator(mode="after")
