@@ -23,8 +23,8 @@ from schemas.model import Ensemble, TrainedModel
 # %% [markdown]
 # ## How well do the models predict?
 #
-# `&` restricts, `*` joins. A row of `Ensemble.UnitScore` is one neuron; `ensemble_test_cc_norm` is its
-# correlation with the mean response divided by the ceiling that noise sets.
+# `&` restricts, `*` joins. A row of `Ensemble.UnitScore` is one neuron; `ensemble_test_cc_norm` is
+# its correlation with the mean response divided by the ceiling that noise sets.
 
 # %%
 scores = pd.DataFrame(Ensemble.UnitScore.to_dicts())
