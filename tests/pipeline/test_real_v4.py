@@ -18,12 +18,15 @@ pytestmark = pytest.mark.shared
 
 
 def small(study: Study) -> Study:
-    """The study of the benchmark with one seed, few epochs, a narrow core, and quick MEIs."""
+    """The study of the benchmark on small images, with one seed, narrow cores, and quick MEIs."""
     content = study.model_dump(mode="json")
     content["training"] |= {"max_epoch": 16, "patience": 4, "schedule": [0.01]}
+    content["preprocessing"] |= {"height": 40, "width": 40}
     for model in content["models"].values():
         model["seeds"] = [1]
-        model["config"]["core"] |= {"hidden_channels": 6, "layers": 2}
+    cnn, linear = (content["models"][name]["config"]["core"] for name in ("cnn", "linear"))
+    cnn |= {"hidden_channels": 6, "hidden_kern": [3], "octaves": 3, "pool": 4}
+    linear |= {"hidden_channels": 6, "input_kern": 9, "input_pool": 2}
     content["mei"] |= {"iter_n": 20, "step_gain": 2.0}
     content["selection"] |= {"max_units": 12, "block_size": 6}
     return Study.model_validate(content)

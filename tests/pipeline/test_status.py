@@ -57,7 +57,7 @@ def test_an_ensemble_with_a_failed_member_is_blocked_and_so_is_what_follows():
     rows = by_table()
     assert rows["Ensemble"].blocked == 1
     assert "did not stay finite" in rows["Ensemble"].blocked_by
-    assert rows["ModelGroup"].blocked_by == "waits for Ensemble"
+    assert rows["ModelGroup"].blocked == 0  # a candidate that failed is out of the race
     assert rows["MEI"].blocked_by == "waits for Ensemble"
     assert rows["TightMEIMask"].blocked_by == "waits for MEI"
     assert rows["UnitSelection"].blocked == 0
@@ -77,6 +77,7 @@ def test_work_moves_from_blocked_over_pending_to_done(recordings):
         "OracleRankedUnit": (0, 0, 0, 0, 1),
         "UnitStatistics": (0, 0, 0, 0, 1),
         "TrainedModel": (0, 0, 0, 0, len(SEEDS)),
+        "UnitReadout": (0, 0, 0, 0, len(SEEDS)),
         "Ensemble": (0, 0, 0, 0, 1),
         "ModelGroup": (0, 0, 0, 0, 1),
         "UnitSelection": (0, 0, 0, 0, 1),

@@ -217,6 +217,7 @@ def test_two_workers_make_everything_once_also_what_others_left(finished):
         "OracleRankedUnit": 1,
         "UnitStatistics": 1,
         "TrainedModel": len(SEEDS),
+        "UnitReadout": len(SEEDS),
         "Ensemble": 1,
         "ModelGroup": 1,
         "UnitSelection": 1,
