@@ -1,4 +1,4 @@
-"""Macaque V4: CNN ensemble against ridge on pixels and an LN model of the same size.
+"""Macaque V4: CNN ensemble against ridge on pixels and an LN model with the same readout.
 
 The recording goes through `ingest arrays` and the pipeline's own tables; five folds by image.
 Needs ../shared/data/v4_cowley2023. Results stay in the project's database under the prefix `v4_`.
@@ -125,7 +125,7 @@ def summary(scores: dict[str, list], folds: list[dict], seconds: float) -> dict:
     return {
         "name": "real_v4",
         "ratio": round(median["cnn"] / max(median["ridge"], median["linear"]), 3),
-        "reference": "the better of ridge on pixels and the LN model of the same size",
+        "reference": "the better of ridge on pixels and the LN model with the same readout",
         "equal": "same images, folds, units and noise correction (science.metrics.cc_norm)",
         "median_cc_norm": median,
         "winner": max(median, key=median.get),

@@ -26,6 +26,7 @@ from schemas.graph import STEPS
 
 POLL_SECONDS = 1.0
 IDLE_PASSES = 2
+MAX_POLLS = 8  # seconds between two looks, in POLL_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +51,18 @@ def work(n_threads: int) -> tuple[int, int]:
     """
     keep_freed_memory()
     torch.set_num_threads(n_threads)
-    n_done = n_failed = idle = 0
+    n_done = n_failed = idle = polls = 0
     with heartbeat():
         while idle < IDLE_PASSES:
             return_jobs_of_the_dead()
             done, failed = _one_pass()
             n_done, n_failed = n_done + done, n_failed + failed
-            busy = done or failed or reserved_by_living()
-            idle = 0 if busy else idle + 1
-            if not (done or failed):
-                time.sleep(POLL_SECONDS)
+            worked = done or failed
+            others_work = not worked and reserved_by_living()
+            idle = 0 if worked or others_work else idle + 1
+            # Looking takes computing time from those who work: ever more seldom.
+            polls = 0 if worked else min(polls + 1, MAX_POLLS) if others_work else 1
+            time.sleep(polls * POLL_SECONDS)
     return n_done, n_failed
 
 
