@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from science.model.readouts.point import PointReadout
 from science.model.readouts.sampling import sample
 from science.params import NonNegative, Params
 
@@ -40,7 +41,7 @@ class GaussianReadoutConfig(Params):
     init_sigma: float = Field(0.3, ge=0, le=1)
 
 
-class GaussianReadout(nn.Module):
+class GaussianReadout(PointReadout):
     """Units of one recording, each at one point of the core's map.
 
     Parameters
@@ -67,34 +68,17 @@ class GaussianReadout(nn.Module):
     def __init__(
         self, config: GaussianReadoutConfig, map_shape: tuple[int, int, int], n_units: int
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.map_shape = map_shape
+        super().__init__(config, map_shape)
         self.position = nn.Parameter(torch.zeros(n_units, 2))
         self.spread = nn.Parameter(config.init_sigma * torch.eye(2).repeat(n_units, 1, 1))
         self.features = nn.Parameter(torch.full((n_units, map_shape[0]), 1 / map_shape[0]))
         self.bias = nn.Parameter(torch.zeros(n_units))
 
-    @property
-    def n_units(self) -> int:
-        """Units of the recording."""
-        return len(self.bias)
-
     @torch.no_grad()
     def initialize(self, mean_responses: Tensor, generator: torch.Generator) -> None:
-        """Random means, features 1 / channels, bias of the mean response; see `PyramidReadout`."""
-        limit = self.config.init_range
-        self.position.uniform_(-limit, limit, generator=generator)
+        """Initialise as every `PointReadout`, with the configured spread."""
+        super().initialize(mean_responses, generator)
         self.spread.copy_(self.config.init_sigma * torch.eye(2))
-        self.features.fill_(1 / self.map_shape[0])
-        self.bias.copy_(mean_responses - 1)
-
-    @torch.no_grad()
-    def constrain(self) -> None:
-        """Bring the parameters back into their range, as is due after every optimiser step."""
-        self.position.clamp_(-1, 1)
-        if self.config.positive:
-            self.features.clamp_(min=0)
 
     def forward(
         self, maps: Tensor, shift: Tensor | None = None, generator: torch.Generator | None = None
@@ -120,14 +104,6 @@ class GaussianReadout(nn.Module):
             points = points + shift[:, None]
         sampled = sample(maps.permute(0, 2, 3, 1), points)[:, 0]
         return (sampled * self.features[units]).sum(-1) + self.bias[units]
-
-    def regularizers(self) -> dict[str, Tensor]:
-        """Mean absolute feature weight times its gamma."""
-        return {"readout_features": self.config.gamma_features * self.features.abs().mean()}
-
-    def positions(self) -> Tensor:
-        """Mean places of the units on the map, float32, (n_units, 2), in [-1, 1]."""
-        return self.position
 
     def feature_weights(self) -> Tensor:
         """Weights of the channels, float32, (n_units, 1, channels)."""

@@ -20,6 +20,7 @@ from science.model.readouts.laplace_pyramid import (
     pyramid,
     smoothed_operators,
 )
+from science.model.readouts.point import PointReadout
 from science.model.readouts.sampling import neighbours, sample
 from science.params import NonNegative, Params
 
@@ -56,7 +57,7 @@ class PyramidReadoutConfig(Params):
     init_range: float = Field(0.1, ge=0, le=1)
 
 
-class PyramidReadout(nn.Module):
+class PyramidReadout(PointReadout):
     """Units of one recording, each at one place of the pyramid of the core's map.
 
     Parameters
@@ -81,9 +82,7 @@ class PyramidReadout(nn.Module):
     def __init__(
         self, config: PyramidReadoutConfig, map_shape: tuple[int, int, int], n_units: int
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.map_shape = map_shape
+        super().__init__(config, map_shape)
         channels, height, width = map_shape
         self.position = nn.Parameter(torch.zeros(n_units, 2))
         self.features = nn.Parameter(torch.full((n_units, self.n_levels, channels), 1 / channels))
@@ -100,34 +99,6 @@ class PyramidReadout(nn.Module):
     def n_levels(self) -> int:
         """Levels of the pyramid, the low-pass rest included."""
         return self.config.scale_n + 1
-
-    @property
-    def n_units(self) -> int:
-        """Units of the recording."""
-        return len(self.bias)
-
-    @torch.no_grad()
-    def initialize(self, mean_responses: Tensor, generator: torch.Generator) -> None:
-        """Random positions, features 1 / channels, bias such that ELU + 1 starts at the mean.
-
-        Parameters
-        ----------
-        mean_responses : Tensor
-            float32, (n_units,), mean training response in the units of training.
-        generator : torch.Generator
-            Source of the positions.
-        """
-        limit = self.config.init_range
-        self.position.uniform_(-limit, limit, generator=generator)
-        self.features.fill_(1 / self.map_shape[0])
-        self.bias.copy_(mean_responses - 1)
-
-    @torch.no_grad()
-    def constrain(self) -> None:
-        """Bring the parameters back into their range, as is due after every optimiser step."""
-        self.position.clamp_(-1, 1)
-        if self.config.positive:
-            self.features.clamp_(min=0)
 
     def forward(
         self, maps: Tensor, shift: Tensor | None = None, generator: torch.Generator | None = None
@@ -221,14 +192,6 @@ class PyramidReadout(nn.Module):
         for level, weights in zip(levels, self.features.unbind(1), strict=True):
             response = response + torch.einsum("bnc,nc->bn", sample(level, places), weights)
         return response
-
-    def regularizers(self) -> dict[str, Tensor]:
-        """Mean absolute feature weight times its gamma."""
-        return {"readout_features": self.config.gamma_features * self.features.abs().mean()}
-
-    def positions(self) -> Tensor:
-        """Places of the units on the map, float32, (n_units, 2), in [-1, 1]."""
-        return self.position
 
     def feature_weights(self) -> Tensor:
         """Weights of pyramid levels and channels, float32, (n_units, scale_n + 1, channels)."""
