@@ -26,7 +26,7 @@ from pipeline.study import Study, read_study, register
 from pipeline.work import supervise, threads_per_worker
 from schemas.dataset import TargetDataset
 from schemas.loading import load_dataset
-from schemas.mei import MEI, TightMEIMask
+from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble
 from schemas.reliability import Oracle
 from science.dataset import ImageDataset
@@ -121,7 +121,7 @@ def summary(scores: dict[str, list], folds: list[dict], seconds: float) -> dict:
     per_unit = {name: np.nanmean(np.asarray(s, np.float64), axis=0) for name, s in scores.items()}
     median = {name: round(float(np.nanmedian(s)), 4) for name, s in per_unit.items()}
     oracle = (Oracle.UnitScores & folds[0]["training_set"]).to_arrays("oracle")
-    masks = (TightMEIMask.Unit & folds[0]["training_set"]).to_arrays("mask_status")
+    masks = (MEIMask.Unit & folds[0]["training_set"]).to_arrays("mask_status")
     return {
         "name": "real_v4",
         "ratio": round(median["cnn"] / max(median["ridge"], median["linear"]), 3),

@@ -17,7 +17,8 @@ from pipeline.settings import Settings
 open_database()
 
 from schemas.closed_loop import ConfusionMatrix, DiagonalTest
-from schemas.mei import MEI, TightMEIMask
+from schemas.comparison import ImageComparison
+from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble, TrainedModel
 
 # %% [markdown]
@@ -34,15 +35,27 @@ scores[["ensemble_validation_corr", "ensemble_test_corr_avg", "ensemble_test_cc_
 # ## The images that excite the best predicted neurons most
 
 # %%
-best = MEI.Unit * TightMEIMask.Unit * Ensemble.UnitScore & "mei_status = 'ok'"
+best = MEI.Unit * MEIMask.Unit * Ensemble.UnitScore & "mei_status = 'ok'"
 rows = best.to_dicts(order_by="ensemble_validation_corr DESC", limit=6)
 figure, axes = plt.subplots(2, 3, figsize=(8, 3.5), squeeze=False)
 for axis, row in zip(axes.flat, rows, strict=False):
     axis.imshow(row["mei"], cmap="gray")
-    axis.contour(row["tight_mask"], [0.5], colors="orange")
+    axis.contour(row["mei_mask"], [0.5], colors="orange")
     axis.set_title(f"unit {row['unit_index']}, r = {row['ensemble_validation_corr']:.2f}")
 for axis in axes.flat:
     axis.axis("off")
+
+# %% [markdown]
+# ## Does anything excite a model neuron more?
+#
+# All images are shown at the same mean and contrast; responses relative to the MEI's.
+
+# %%
+compared = pd.DataFrame(ImageComparison.Response.to_dicts())
+responses = compared.pivot_table(
+    index=["model_hash", "mei_hash", "unit_index"], columns="image_kind", values="compared_response"
+)
+responses.div(responses["mei"], axis=0).median().sort_values()
 
 # %% [markdown]
 # ## Do they drive the cells they were made for?

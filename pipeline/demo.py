@@ -57,7 +57,7 @@ def run_demo(folder: Path, n_workers: int, small: bool) -> None:
         say(f"2/6 reliability, models, MEIs and masks, by {n_workers} workers")
         _compute(n_workers, threads)
         say("3/6 day 2: the same mouse sees the MEIs")
-        stimulus = make_stimulus_set(plans["training_set"])
+        stimulus = make_stimulus_set(plans["plans"]["cnn"])
         ingest_stimulus_day(SECOND_DAY, FIRST_DAY, stimulus, chosen.repeats, day=2)
         close_loop(SECOND_DAY, stimulus, MatchParams())
         say("4/6 cell matches and confusion matrices")

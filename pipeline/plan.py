@@ -11,7 +11,7 @@ from schemas.mei import MEI, SelectionRule, TargetModel
 from schemas.recording import Scan, Trial
 from schemas.responses import Frame, InputResponse, Preprocessing, StaticScan
 
-ASSUMED_SECONDS = {"TrainedModel": 180.0, "MEI": 180.0, "TightMEIMask": 20.0}
+ASSUMED_SECONDS = {"TrainedModel": 180.0, "MEI": 180.0, "MEIMask": 20.0}
 """For tables without any finished job; from the demo on two cores."""
 
 ASSUMED_OTHER_SECONDS = 1.0
@@ -63,7 +63,7 @@ def _bytes(table: str, jobs: int) -> float:
         return sum(len(Trial & s) * len(Scan.Unit & s) * FLOAT for s in waiting)
     if table == "TrainedModel":
         return jobs * BYTES_PER_MODEL
-    if table in ("MEI", "TightMEIMask"):
+    if table in ("MEI", "MEIMask"):
         return sum(_mei_bytes(target) for target in (TargetModel - MEI).to_dicts())
     return 0.0
 

@@ -25,16 +25,20 @@ def make_stimulus_set(plan: dict[str, Any]) -> dict[str, str]:
     Parameters
     ----------
     plan : dict
-        Restriction of `MEI` to one training set; usually the key of a `TrainingPlan`.
+        Restriction of `MEI` to one ensemble and method; usually the key of a `TrainingPlan`.
 
     Raises
     ------
     NothingToShow
-        If there are no MEIs.
+        If there are no MEIs, or those of several ensembles or methods.
     """
     meis = (MEI.Unit & plan & "mei_status = 'ok'").to_dicts(order_by="unit_index")
     if not meis:
         raise NothingToShow(f"there are no MEIs of {plan} yet")
+    made_by = {(row["model_hash"], row["mei_hash"]) for row in meis}
+    if len(made_by) > 1:
+        known = ", ".join(f"model {model} by method {method}" for model, method in sorted(made_by))
+        raise NothingToShow(f"the MEIs are of several kinds, name one: {known}")
     keys = [{a: row[a] for a in MEI.Unit.primary_key} for row in meis]
     key = {"stimulus_set_hash": configuration_hash("StimulusSet", {"meis": keys})}
     if StimulusSet & key:

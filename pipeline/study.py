@@ -8,21 +8,30 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
+from schemas.controls import LINEAR_PLAN, ContrastRule, ControlPlan, FieldMethod, GaborMethod
 from schemas.dataset import DataConfig, StaticMultiDataset, TrainingSet
 from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, SelectionRule, TargetModel
+from schemas.mei_variants import DiverseMethod, DiversePlan, SurroundMethod, SurroundPlan
 from schemas.model import ModelComparison, TrainingPlan
 from schemas.model_config import ModelConfig, SeedSet, TrainConfig
+from schemas.recorded_gabor import RecordedGaborMethod, RecordedGaborPlan
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
 from schemas.responses import Preprocessing, StaticScan
+from science.contrast import ContrastTarget
 from science.dataset import DataParams
-from science.masks import TightMaskParams
-from science.mei import MEIParams
+from science.gabor_ascent import GaborParams
+from science.masks import MaskParams, TightMaskParams
+from science.mei import InceptionLoop, MEIParams
+from science.mei.diverse import DiverseParams
+from science.mei.surround import SurroundParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
 from science.oracle import LeaveOneOut, OracleParams
 from science.params import Params, grid
 from science.preprocessing import PreprocessingParams
+from science.recorded_gabors import RecordedGaborParams
+from science.regression_field import RegressionFieldParams
 from science.selection import SelectionParams
 from science.split import SplitParams
 
@@ -68,8 +77,30 @@ class StudyModel(Params):
         return grid(self.config, self.grid)
 
 
+class StudyControls(Params):
+    """What MEIs are compared with, at which mean and contrast.
+
+    Attributes
+    ----------
+    contrast : ContrastTarget
+        Grey levels over the frame.
+    gabors : GaborParams
+        Grid and continuous search.
+    field : RegressionFieldParams
+        Receptive fields by regression.
+    """
+
+    contrast: ContrastTarget = ContrastTarget()
+    gabors: GaborParams = GaborParams()
+    field: RegressionFieldParams = RegressionFieldParams()
+
+
 class Study(Params):
-    """Everything that is computed for a group of recordings; each part has defaults."""
+    """Everything that is computed for a group of recordings; each part has defaults.
+
+    MEIs are compared and varied only where `controls`, `diverse`, `surround` or `recorded_gabors`
+    say so; those of linear models only if there are no others.
+    """
 
     preprocessing: PreprocessingParams = PreprocessingParams()
     split: SplitParams = SplitParams()
@@ -78,8 +109,12 @@ class Study(Params):
     training: TrainParams = TrainParams()
     models: dict[str, StudyModel] = Field({"cnn": StudyModel()}, min_length=1)
     selection: SelectionParams = SelectionParams()
-    mei: MEIParams = MEIParams()
-    mask: TightMaskParams = TightMaskParams()
+    mei: MEIParams = InceptionLoop()
+    mask: MaskParams = TightMaskParams()
+    controls: StudyControls | None = None
+    diverse: DiverseParams | None = None
+    surround: SurroundParams | None = None
+    recorded_gabors: RecordedGaborParams | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -151,12 +186,53 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     plans = _register_models(study, training_set)
     selection = training_set | SelectionRule.register(study.selection)
     SelectionPlan.insert1(selection | oracle | {"comparison_hash": None}, skip_duplicates=True)
-    method, mask = MEIMethod.register(study.mei), MaskMethod.register(study.mask)
-    for name, plan in plans.items():
-        if study.models[name.split(".")[0]].meis:
-            TargetModel.insert1(plan | selection | method, skip_duplicates=True)
-            MaskPlan.insert1(plan | selection | method | mask, skip_duplicates=True)
+    targets = {
+        name: plan | selection | MEIMethod.register(study.mei)
+        for name, plan in plans.items()
+        if study.models[name.split(".")[0]].meis
+    }
+    TargetModel.insert(targets.values(), skip_duplicates=True)
+    masks = {name: key | MaskMethod.register(study.mask) for name, key in targets.items()}
+    MaskPlan.insert(masks.values(), skip_duplicates=True)
+    linear = [mask for name, mask in masks.items() if _config(study, name).linear]
+    others = [mask for mask in masks.values() if mask not in linear]
+    _register_variants(study, others or linear)
+    _register_controls(study, others or linear, linear[0] if others and len(linear) == 1 else None)
+    if study.recorded_gabors is not None:
+        drawn = RecordedGaborMethod.register(study.recorded_gabors)
+        RecordedGaborPlan.insert((t | drawn for t in targets.values()), skip_duplicates=True)
     return {"training_set": training_set, "plans": plans}
+
+
+def _config(study: Study, name: str) -> ImageModelConfig:
+    """Return the architecture of a plan by its name, as "cnn" or "zoo.0"."""
+    model, _, number = name.partition(".")
+    return study.models[model].configs[int(number or 0)]
+
+
+def _register_variants(study: Study, masks: list[dict[str, str]]) -> None:
+    for plan, method, params in (
+        (DiversePlan, DiverseMethod, study.diverse),
+        (SurroundPlan, SurroundMethod, study.surround),
+    ):
+        if params is not None:
+            key = method.register(params)
+            plan.insert((mask | key for mask in masks), skip_duplicates=True)
+
+
+def _register_controls(
+    study: Study, masks: list[dict[str, str]], linear: dict[str, str] | None
+) -> None:
+    """Ask for a comparison of MEIs with their controls and those of the linear model, if given."""
+    if study.controls is None:
+        return
+    methods = (
+        ContrastRule.register(study.controls.contrast)
+        | GaborMethod.register(study.controls.gabors)
+        | FieldMethod.register(study.controls.field)
+    )
+    names = {new: linear and linear[old] for new, old in LINEAR_PLAN.items()}
+    ControlPlan.insert((mask | methods | names for mask in masks), skip_duplicates=True)
 
 
 def admit(study: Study, scan: dict[str, int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import datajoint as dj
@@ -23,12 +24,15 @@ from schemas.operations import CodeVersion
 from schemas.recording import Scan
 from schemas.reliability import Oracle, OraclePlan, OracleRankedUnit, UnitStatistics
 from schemas.rows import nullable
-from science.masks import TightMaskParams, TightMaskResult, tight_mask
+from science.masks import MaskParams, MaskResult, make_masks
 from science.mei import ContrastTuning, MEIParams, MEIResult, ascend, contrast_tuning
 from science.model.own_units import OwnUnits
+from science.model.weights import TrainedEnsemble
 from science.selection import Candidates, SelectionParams, select_units
 
 schema = dj.Schema()
+
+FAINT = 0.01  # pixel SD, grey values
 
 
 @schema
@@ -142,7 +146,10 @@ class MEIMethod(Configuration, dj.Manual):
     # How images are synthesised
     mei_hash : char(16)
     ---
+    mei_method : varchar(24)            # inception_loop, fixed_contrast or allen
+    excite : enum('most', 'least')
     iter_n : int32
+    n_starts : int16                    # images per unit; the best is the MEI
     mei_params : json
     """
     params_type = MEIParams
@@ -150,7 +157,12 @@ class MEIMethod(Configuration, dj.Manual):
 
     @classmethod
     def columns(cls, params: MEIParams) -> dict[str, Any]:
-        return {"iter_n": params.iter_n}
+        return {
+            "mei_method": params.method,
+            "excite": params.excite,
+            "iter_n": params.iter_n,
+            "n_starts": params.n_starts,
+        }
 
 
 @schema
@@ -179,10 +191,15 @@ class MEI(dj.Computed):
         -> master
         -> UnitSelection.Unit
         ---
-        mei_status : enum('ok', 'dead')     # dead: the unit's gradient is zero everywhere
+        mei_status : enum('ok', 'dead', 'nonfinite')    # dead: the gradient is zero throughout
         mei = null : <blob>                 # float32, (h, w), grey values 0-255
         mei_activation = null : float64     # of the ensemble, in scaled responses
-        mei_curve = null : <blob>           # float32, (k,), activation on the way
+        mei_contrast = null : float64       # pixel SD, grey values
+        mei_curve = null : <blob>           # float32, (k,), activation on the way, NaN after it
+        contrast_curve = null : <blob>      # float32, (k,), pixel SD on the way
+        stopping = null : enum('steps', 'converged')    # all steps made, or no more to gain
+        n_steps = null : int32
+        start_agreement = null : float64    # mean correlation of the images of all starts
         mei_seed : int64                    # of the start noise
         monotonic = null : bool             # activation grows with contrast
         max_activation = null : float64     # over contrasts
@@ -192,6 +209,16 @@ class MEI(dj.Computed):
         img_mean = null : float64           # grey value
         """
 
+    class Start(dj.Part):
+        definition = """
+        # The images of all starts, of methods with several
+        -> MEI.Unit
+        start_index : int16
+        ---
+        start_mei : <blob>                  # float32, (h, w), grey values 0-255
+        start_activation : float64
+        """
+
     @property
     def key_source(self) -> dj.expression.QueryExpression:
         """Blocks of the selections asked for, once their ensemble exists."""
@@ -199,7 +226,7 @@ class MEI(dj.Computed):
         return dj.U(*self.primary_key) & asked
 
     def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        return MEIMethod.params(key), *_block(key)
+        return MEIMethod.params(key), *block_columns(key)
 
     def make_compute(
         self,
@@ -209,14 +236,13 @@ class MEI(dj.Computed):
         columns: list[tuple[str, int]],
         weights: list[str],
     ) -> tuple[Any, ...]:
-        loaded = load_model(*weights)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        respond = OwnUnits(loaded.network.to(device), columns)
-        seeds = [_seed(key, unit) for unit in units]
-        mean, std = loaded.image_mean, loaded.image_std
-        result = ascend(respond, seeds, loaded.image_shape, mean, std, params, device)
-        tuning = contrast_tuning(respond, result.images, mean, std, device=device)
-        return units, seeds, result, tuning, code_version(device)
+        block = load_block(weights, columns)
+        seeds = [unit_seed(key, unit) for unit in units]
+        statistics = block.model.image_mean, block.model.image_std
+        shape = block.model.image_shape
+        result = ascend(block.respond, seeds, shape, *statistics, params, block.device)
+        tuning = contrast_tuning(block.respond, result.images, *statistics, device=block.device)
+        return units, seeds, result, tuning, code_version(block.device)
 
     def make_insert(
         self,
@@ -228,27 +254,69 @@ class MEI(dj.Computed):
         code: dict[str, str],
     ) -> None:
         self.insert1(key | code)
-        self.Unit.insert(
+        rows = [
             key
-            | {"unit_index": unit, "mei_seed": seeds[i], "mei_status": "dead"}
-            | (_mei_columns(result, tuning, i) if result.alive[i] else {})
+            | {"unit_index": unit, "mei_seed": seeds[i], "mei_status": str(result.status[i])}
+            | (_mei_columns(result, tuning, i) if result.status[i] == "ok" else {})
             for i, unit in enumerate(units)
-        )
+        ]
+        self.Unit.insert(rows)
+        if result.start_images.shape[1] > 1:
+            self.Start.insert(
+                key
+                | {
+                    "unit_index": row["unit_index"],
+                    "start_index": j,
+                    "start_mei": result.start_images[i, j],
+                    "start_activation": float(result.start_activations[i, j]),
+                }
+                for i, row in enumerate(rows)
+                if row["mei_status"] == "ok"
+                for j in range(result.start_images.shape[1])
+            )
 
 
 def _mei_columns(result: MEIResult, tuning: ContrastTuning, i: int) -> dict[str, Any]:
     row = {
-        "mei_status": "ok",
         "mei": result.images[i],
         "mei_activation": float(result.activations[i]),
+        "mei_contrast": float(result.images[i].std()),
         "mei_curve": result.curve[i],
+        "contrast_curve": result.contrast_curve[i],
+        "stopping": str(result.stopping[i]),
+        "n_steps": int(result.n_steps[i]),
+        "start_agreement": float(result.agreement[i]),
         "monotonic": bool(tuning.monotonic[i]),
     }
     contrasts = ("max_activation", "max_contrast", "sat_contrast", "lim_contrast", "img_mean")
     return nullable(row | {name: float(getattr(tuning, name)[i]) for name in contrasts})
 
 
-def _block(key: dict[str, Any]) -> tuple[list[int], list[tuple[str, int]], list[str]]:
+@dataclass(frozen=True)
+class LoadedBlock:
+    """An ensemble and what its units of a block read of it.
+
+    Attributes
+    ----------
+    model : TrainedEnsemble
+    respond : OwnUnits
+    device : str
+        Where it computes.
+    """
+
+    model: TrainedEnsemble
+    respond: OwnUnits
+    device: str
+
+
+def load_block(weights: list[str], columns: list[tuple[str, int]]) -> LoadedBlock:
+    """Load an ensemble, from the cache if it was just used, and prepare the units of a block."""
+    model = load_model(*weights)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoadedBlock(model, OwnUnits(model.network.to(device), columns), device)
+
+
+def block_columns(key: dict[str, Any]) -> tuple[list[int], list[tuple[str, int]], list[str]]:
     """Return units of a block, their columns in the models, and the checksums of the weights."""
     units, readout_keys, readout_columns = (
         UnitSelection.Unit * TargetDataset.Unit & key
@@ -257,7 +325,26 @@ def _block(key: dict[str, Any]) -> tuple[list[int], list[tuple[str, int]], list[
     return units.tolist(), columns, ensemble_weights(key)
 
 
-def _seed(key: dict[str, Any], unit: int) -> int:
+def masked_meis(
+    key: dict[str, Any],
+) -> tuple[list[int], list[tuple[str, int]], NDArray[np.float32], NDArray[np.float32]]:
+    """Return units of a block whose MEI shows something under its mask; columns, MEIs, masks."""
+    found = MEI.Unit.proj("mei") * MEIMask.Unit.proj("mei_mask", "mask_status") * TargetDataset.Unit
+    usable = "mask_status IN ('ok', 'emptied', 'exhausted')"
+    rows = (found * UnitSelection.Unit & key & usable).to_dicts(order_by="selection_rank")
+    rows = [row for row in rows if _masked_contrast(row["mei"], row["mei_mask"]) > FAINT]
+    columns = [(str(row["readout_key"]), int(row["readout_column"])) for row in rows]
+    images, masks = (
+        np.array([row[name] for row in rows], np.float32) for name in ("mei", "mei_mask")
+    )
+    return [row["unit_index"] for row in rows], columns, images, masks
+
+
+def _masked_contrast(mei: NDArray[np.float32], mask: NDArray[np.float32]) -> float:
+    return float((mask * (mei - mei.mean())).std())
+
+
+def unit_seed(key: dict[str, Any], unit: int) -> int:
     """Return the seed of one unit's start noise: of what is computed, not of who shares a block."""
     document = {n: v for n, v in key.items() if n != "unit_block"} | {"unit_index": unit}
     canonical = json.dumps(document, sort_keys=True).encode()
@@ -270,10 +357,15 @@ class MaskMethod(Configuration, dj.Manual):
     # How masks are made
     mask_hash : char(16)
     ---
+    mask_type : varchar(16)             # tight, threshold or gaussian
     mask_params : json
     """
-    params_type = TightMaskParams
+    params_type = MaskParams
     params_column = "mask_params"
+
+    @classmethod
+    def columns(cls, params: MaskParams) -> dict[str, Any]:
+        return {"mask_type": params.type}
 
 
 @schema
@@ -286,9 +378,9 @@ class MaskPlan(dj.Manual):
 
 
 @schema
-class TightMEIMask(dj.Computed):
+class MEIMask(dj.Computed):
     definition = """
-    # The smallest mask under which an MEI still excites its unit
+    # Where in its MEI a unit is excited; of type tight: the smallest such mask
     -> MEI
     -> MaskMethod
     """
@@ -298,9 +390,9 @@ class TightMEIMask(dj.Computed):
         -> master
         -> MEI.Unit
         ---
-        mask_status : enum('ok', 'emptied', 'exhausted', 'silent')  # ok: the target was reached
-        tight_mask : <blob>                 # float32, (h, w), 0-1
-        reduction_ratio = null : float64    # masked activation / activation before erosion
+        mask_status : enum('ok', 'emptied', 'exhausted', 'silent', 'degenerate')
+        mei_mask : <blob>                   # float32, (h, w), 0-1
+        reduction_ratio = null : float64    # masked activation / before erosion, or without mask
         n_erosions : int32
         """
 
@@ -310,12 +402,12 @@ class TightMEIMask(dj.Computed):
         return dj.U(*self.primary_key) & (MEI.proj() * MaskPlan)
 
     def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        return MaskMethod.params(key), *_block(key)
+        return MaskMethod.params(key), *block_columns(key)
 
     def make_compute(
         self,
         key: dict[str, Any],
-        params: TightMaskParams,
+        params: MaskParams,
         units: list[int],
         columns: list[tuple[str, int]],
         weights: list[str],
@@ -324,14 +416,12 @@ class TightMEIMask(dj.Computed):
         column = dict(zip(units, columns, strict=True))
         if len(alive) == 0:
             return [], None
-        loaded = load_model(*weights)
-        respond = OwnUnits(loaded.network, [column[unit] for unit in alive.tolist()])
-        masks = tight_mask(respond, np.stack(images), loaded.image_mean, loaded.image_std, params)
+        block = load_block(weights, [column[unit] for unit in alive.tolist()])
+        statistics = block.model.image_mean, block.model.image_std
+        masks = make_masks(params, block.respond, np.stack(images), *statistics, block.device)
         return alive.tolist(), masks
 
-    def make_insert(
-        self, key: dict[str, Any], units: list[int], masks: TightMaskResult | None
-    ) -> None:
+    def make_insert(self, key: dict[str, Any], units: list[int], masks: MaskResult | None) -> None:
         self.insert1(key)
         self.Unit.insert(
             nullable(
@@ -339,7 +429,7 @@ class TightMEIMask(dj.Computed):
                 | {
                     "unit_index": unit,
                     "mask_status": str(masks.status[i]),
-                    "tight_mask": masks.masks[i],
+                    "mei_mask": masks.masks[i],
                     "reduction_ratio": float(masks.reduction_ratio[i]),
                     "n_erosions": int(masks.n_erosions[i]),
                 }

@@ -10,16 +10,19 @@ from pipeline.database import open_database
 from schemas import graph
 from schemas.dataset import TargetDataset
 from schemas.mei import MEI
-from schemas.model import Ensemble
+from schemas.model import Ensemble, ModelGroup
 from schemas.reliability import Oracle
 
 
 def facts() -> dict:
     """Gather the numbers that the issue sets bars for."""
     open_database()
-    units = truth.mei_truth({})
+    cnn = (ModelGroup.Best & {"best_role": "cnn"}).proj(*Ensemble.primary_key).fetch1()
+    cnn = {name: cnn[name] for name in Ensemble.primary_key}
+    units = truth.mei_truth(cnn)
     loops = truth.closed_loop_results({"response_scaling": "normalized"}).iloc[0]
-    scores = pd.DataFrame((Ensemble.UnitScore * Oracle.UnitScores * TargetDataset.Unit).to_dicts())
+    scored = Ensemble.UnitScore * Oracle.UnitScores * TargetDataset.Unit & cnn
+    scores = pd.DataFrame(scored.to_dicts())
     animal, session = truth.load_animal({"animal_id": 1, "session": 1, "scan_idx": 1})
     scores["kind"] = animal.kind[session.cells[scores.unit_index]]
     blind = scores[scores.kind == "undriven"]
@@ -38,7 +41,7 @@ def facts() -> dict:
         "blind_reliable": int(blind.reliable.sum()),
         "blind_with_cc_norm": int(blind.ensemble_test_cc_norm.notna().sum()),
         "n_blind": len(blind),
-        "meis": len(MEI.Unit()),
+        "meis": len(MEI.Unit & cnn),
         "jobs": {
             s.table.__name__: s.table().jobs.progress() | {"rows": len(s.table())}
             for s in graph.STEPS

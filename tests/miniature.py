@@ -49,9 +49,20 @@ STUDY = {
     "training": {"max_epoch": 3, "patience": 2},
     "models": {
         "cnn": {"seeds": SEEDS, "config": {"core": CORE, "readout": READOUT}},
+        "linear": {"seeds": SEEDS[:1], "config": {"core": CORE | {"linear": True}}},
     },
     "selection": {"only_reliable": False, "max_units": N_MEIS, "block_size": BLOCK},
-    "mei": {"iter_n": 20},
+    "mei": {"method": "inception_loop", "iter_n": 20, "n_starts": 2},
+    "controls": {
+        "contrast": {"mean": 120, "std": 16},
+        "gabors": {
+            "grid": {"wavelengths": (6, 9), "sigmas": (2.5,), "dys": (0, 0.2), "dxs": (0, 0.2)},
+            "ascent": {"steps": 5, "n_starts": 1},
+        },
+        "field": {"lambdas": (10, 100)},
+    },
+    "diverse": {"n_images": 3, "iter_n": 10},
+    "surround": {"iter_n": 10},
 }
 NONFINITE = {"training": {"max_epoch": 2, "schedule": (1e30,)}}
 
@@ -65,12 +76,13 @@ def study(**changes: Any) -> Study:
 class Miniature:
     """Keys of what was made.
 
-    `plan` is the ensemble with everything downstream, `broken` one of whose members did not stay
-    finite.
+    `plan` is the ensemble with everything downstream, `linear` its linear control, `broken` one
+    of whose members did not stay finite.
     """
 
     training_set: dict[str, Any]
     plan: dict[str, Any]
+    linear: dict[str, Any]
     broken: dict[str, Any]
     stimulus: dict[str, Any]
     failed_jobs: int
@@ -116,7 +128,8 @@ def _close_the_loop() -> Miniature:
     ingest_stimulus_day(DAY_2, DAY_1, stimulus, REPEATS, day=2)
     close_loop(DAY_2, stimulus, MatchParams())
     failed += _work()
-    return Miniature(plans["training_set"], plan, broken["plans"]["cnn"], stimulus, failed)
+    linear, bad = plans["plans"]["linear"], broken["plans"]["cnn"]
+    return Miniature(plans["training_set"], plan, linear, bad, stimulus, failed)
 
 
 def _work() -> int:

@@ -17,13 +17,18 @@ app = typer.Typer(no_args_is_help=True, help="Stimuli of the next experiment.")
 @app.command("make")
 def make(
     training_set: Annotated[str, typer.Argument(help="Hash of the training set of the models.")],
+    model: Annotated[
+        str | None, typer.Option(help="Hash of the model, if there are several.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Hash of the MEI method, likewise.")] = None,
 ) -> None:
-    """Make a stimulus set of all MEIs of a training set.
+    """Make a stimulus set of all MEIs of one model of a training set.
 
     Example: inceptionloop stimulus make 0123456789abcdef
     """
+    chosen = {"training_set_hash": training_set, "model_hash": model, "mei_hash": method}
     with database():
-        key = make_stimulus_set({"training_set_hash": training_set})
+        key = make_stimulus_set({name: value for name, value in chosen.items() if value})
         n = len(StimulusSet.Item & key)
         say(f"stimulus set {key['stimulus_set_hash']}: {n} images")
 

@@ -10,15 +10,16 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.errors import UserError
-from pipeline.report.album import FOLDER, NAME, Album
+from pipeline.report.album import NAMES, Album
 from pipeline.report.graph import PYTHON, diagram, sql
 from pipeline.report.loop import loops
 from pipeline.report.meis import run_views
 from pipeline.report.models import models
-from pipeline.report.page import Block, Page, render
+from pipeline.report.page import Block, Page
 from pipeline.report.provenance import provenance
 from pipeline.report.recorded import recorded
 from pipeline.report.reliability import oracles
+from pipeline.report.render import render
 from pipeline.report.units import populations
 from pipeline.settings import Settings
 from schemas.dataset import (
@@ -79,16 +80,17 @@ def _check(folder: Path) -> None:
 
 
 def _publish(draft: Path, folder: Path) -> None:
-    """Move a complete report into place: figures, then the page, then remove old figures."""
-    figures = folder / FOLDER
-    figures.mkdir(parents=True, exist_ok=True)
-    new = {path.name for path in (draft / FOLDER).iterdir()}
-    for name in new:
-        (draft / FOLDER / name).replace(figures / name)
+    """Move a complete report into place: its files, then the page, then remove old files."""
+    new = {name: {path.name for path in (draft / name).iterdir()} for name in NAMES}
+    for name, files in new.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (draft / name / file).replace(folder / name / file)
     (draft / "index.html").replace(folder / "index.html")
-    for path in figures.iterdir():
-        if path.name not in new and NAME.fullmatch(path.name):
-            path.unlink()
+    for name, files in new.items():
+        for path in (folder / name).iterdir():
+            if path.name not in files and NAMES[name].fullmatch(path.name):
+                path.unlink()
 
 
 def _page(album: Album) -> Page:

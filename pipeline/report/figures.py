@@ -124,12 +124,17 @@ def oracle_against(
 def masks(
     sizes: NDArray[np.floating], ratios: ArrayLike, n_pixels: int, target: float | None
 ) -> Figure:
-    """Plot distributions of mask sizes (px of an image of `n_pixels`) and reduction ratios."""
+    """Plot distributions of mask sizes (px of an image of `n_pixels`) and reduction ratios.
+
+    The target is that of tight masks, whose ratio is to the response before erosion.
+    """
     figure, axes = panels([1, 1], 2.5, total=8)
     histogram(axes[0], sizes, 20)
     label(axes[0], f"size of the mask (px of {n_pixels})", "units")
     histogram(axes[1], ratios, 20)
-    label(axes[1], "reduction ratio: masked activation / before erosion", "units")
+    reference = "without mask" if target is None else "before erosion"
+    label(axes[1], f"reduction ratio: masked activation / {reference}", "units")
+    axes[1].xaxis.set_major_locator(MaxNLocator(6))
     if target is not None:
         axes[1].axvline(target, color=INK, lw=1, ls="--")
     return figure

@@ -1,165 +1,120 @@
-"""Figures of MEIs: arrays in, figure out."""
+"""The gallery: MEIs side by side, which a reader can sort."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+from numpy.typing import NDArray
+from skimage.measure import find_contours
 
-from pipeline.report.style import (
-    FAINT,
-    INK,
-    KIND_COLOURS,
-    MAIN,
-    MUTED,
-    finite,
-    histogram,
-    label,
-    legend,
-    panels,
-    picture,
-)
+from pipeline.report.album import Album
+from pipeline.report.numbers import number
+from pipeline.report.page import Gallery, Tile
+from pipeline.report.scores import SCORES
 
-CONTOUR = "#ffb020"
+GAP = 4  # px between the images of the sheet
+WHITE = 255
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One unit of the gallery.
-
-    Attributes
-    ----------
-    title, subtitle : str
-    mei : float, (h, w)
-        Grey values.
-    mask : float (h, w), optional
-        Its contour at one half is drawn.
-    field : float (h, w), optional
-        True receptive field, any unit, shown symmetrically about zero.
-    """
-
-    title: str
-    subtitle: str
-    mei: NDArray[np.floating]
-    mask: NDArray[np.floating] | None = None
-    field: NDArray[np.floating] | None = None
-
-
-def mei_gallery(tiles: Sequence[Tile]) -> Figure:
-    """Show MEIs with their masks, beside the true receptive field where there is one."""
-    pairs = any(tile.field is not None for tile in tiles)
-    columns = min(4 if pairs else 6, len(tiles))
-    rows = -(-len(tiles) // columns)
-    width = 2.6 if pairs else 10.4 / 6
-    height = width / (2 if pairs else 1) * tiles[0].mei.shape[0] / tiles[0].mei.shape[1] + 0.42
-    figure = Figure(figsize=(columns * width, rows * height), facecolor="white")
-    cells = figure.add_gridspec(
-        rows,
-        columns,
-        left=0.005,
-        right=0.995,
-        top=1 - 0.34 / (rows * height),
-        bottom=0.002,
-        wspace=0.06,
-        hspace=0.42 / (height - 0.42),
-    )
-    for i, tile in enumerate(tiles):
-        cell = cells[divmod(i, columns)].subgridspec(1, 2 if pairs else 1, wspace=0.03)
-        ax = figure.add_subplot(cell[0])
-        _show_mei(ax, tile.mei, tile.mask)
-        ax.text(0, 1.24, tile.title, transform=ax.transAxes, fontsize=8, color=INK, weight="bold")
-        ax.text(0, 1.06, tile.subtitle, transform=ax.transAxes, fontsize=7.5, color=MUTED)
-        if tile.field is not None:
-            limit = float(np.abs(tile.field).max()) or 1.0
-            picture(figure.add_subplot(cell[1]), tile.field, -limit, limit)
-    return figure
-
-
-def _show_mei(ax: Axes, mei: NDArray[np.floating], mask: NDArray[np.floating] | None) -> None:
-    """Show an MEI at full contrast, grey in the middle being its mean."""
-    mean = float(mei.mean())
-    contrast = float(np.abs(mei - mean).max()) or 1.0
-    picture(ax, mei, mean - contrast, mean + contrast)
-    if mask is not None and mask.min() < 0.5 < mask.max():
-        ax.contour(mask, [0.5], colors=CONTOUR, linewidths=1.1)
-
-
-def portrait(
-    mei: NDArray[np.floating], mask: NDArray[np.floating] | None, curve: NDArray[np.floating]
-) -> Figure:
-    """Show one MEI (h, w) with its mask and the activation on the way to it (k,)."""
-    figure, (left, right) = panels([1.5, 1], 2.3, total=7.2)
-    _show_mei(left, mei, mask)
-    right.plot(np.linspace(0, 100, len(curve)), curve, color=MAIN, lw=1.6)
-    label(right, "ascent (% of its steps)", "activation (scaled response)")
-    return figure
-
-
-def true_responses(
-    own: ArrayLike, levels: NDArray[np.floating], kinds: Sequence[str], well: NDArray[np.bool_]
-) -> Figure:
-    """Plot the true response of each cell to its own MEI beside those to the training images.
+def gallery(
+    units: pd.DataFrame, scored: pd.DataFrame, pages: Mapping[int, str], album: Album
+) -> Gallery:
+    """Put MEIs on one sheet, with the true receptive fields to the right where some are known.
 
     Parameters
     ----------
-    own : float, (n,)
-        Response to the own MEI, spikes a trial; NaN without one.
-    levels : float, (n, 5)
-        Percentiles 5, 50, 95 and 99.5 and maximum of the responses to the training images.
-    kinds : sequence of str, (n,)
-    well : bool, (n,)
-        Well predicted units are drawn solid.
+    units : DataFrame
+        Of `pipeline.truth.mei_truth`, with an MEI each, in the order to show them; at least one.
+    scored : DataFrame
+        Their `scores`.
+    pages : mapping of int to str
+        The pages of units, by index.
     """
-    own = np.asarray(own, np.float64)
-    order = np.lexsort((-own, ~well))  # well predicted first, best response first
-    own, levels, well, kinds = own[order], levels[order], well[order], np.asarray(kinds)[order]
-    figure, (ax,) = panels([1], 3.3)
-    x = np.arange(len(own))
-    ax.vlines(x, levels[:, 0], levels[:, 2], color=FAINT, lw=4)
-    ax.plot(x, levels[:, 1], "_", color=MUTED, ms=6)
-    ax.plot(x, levels[:, 3], "_", color=INK, ms=7, mew=1.6)
-    ax.plot(x, levels[:, 4], ".", color=MUTED, ms=3)
-    for kind, colour in KIND_COLOURS.items():
-        for solid in (True, False):
-            here = (kinds == kind) & (well == solid)
-            face = colour if solid else "white"
-            ax.plot(x[here], own[here], "o", mfc=face, mec=colour, ms=5)
-    ax.set_yscale("log")
-    ax.set_xlim(-1, len(own))
-    ax.set_xticks([])
-    ax.grid(axis="y", color=FAINT, lw=0.5, alpha=0.6)
-    ax.set_axisbelow(True)
-    label(ax, "units, well predicted (filled) first, by response", "true response (spikes/trial)")
-    legend(ax, handles=_marks(kinds), ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
-    return figure
-
-
-def _marks(kinds: NDArray[np.str_]) -> list[Line2D]:
-    """Return what the legend of the true responses explains."""
-    marks = [
-        Line2D([], [], color=KIND_COLOURS[k], marker="o", lw=0, label=f"own MEI, {k}")
-        for k in KIND_COLOURS
-        if k in kinds
+    fields = [f if isinstance(f, np.ndarray) else None for f in units.nearest_field]
+    meis = list(units.mei)
+    pixels, corners = sheet(meis, fields if any(f is not None for f in fields) else None)
+    height, width = meis[0].shape
+    known = [name for name in SCORES if scored[name].notna().any()]
+    tiles = [
+        Tile(
+            **_words(unit),
+            x=x,
+            y=y,
+            outline=outline(unit.mei_mask) if isinstance(unit.mei_mask, np.ndarray) else "",
+            scores={n: float(f"{v:.4g}") for n in known if math.isfinite(v := row[n])},
+            page=pages.get(unit.unit_index),
+        )
+        for (x, y), unit, (_, row) in zip(
+            corners, units.itertuples(), scored.iterrows(), strict=True
+        )
     ]
-    marks += [
-        Line2D([], [], color=FAINT, lw=4, label="training images, 5-95 %"),
-        Line2D([], [], color=INK, marker="_", lw=0, mew=1.6, label="99.5 %"),
-        Line2D([], [], color=MUTED, marker=".", lw=0, label="maximum"),
-    ]
-    return marks
+    return Gallery(
+        sheet=album.add_pixels("meis", pixels, "All MEIs of the gallery"),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        tile_width=width if all(f is None for f in fields) else 2 * width + GAP,
+        tile_height=height,
+        tiles=tiles,
+        scores={name: SCORES[name] for name in known},
+        n_pages=sum(tile.page is not None for tile in tiles),
+    )
 
 
-def cosines(simple: ArrayLike, complex_plane: ArrayLike) -> Figure:
-    """Plot distributions of the cosine of MEI and filter, and of MEI and quadrature plane."""
-    figure, axes = panels([1, 1], 2.4, total=8)
-    panels_of = (("simple", simple, -1.0), ("complex", complex_plane, 0.0))
-    names = ("signed cosine with the filter", "cosine with the quadrature plane")
-    for ax, (kind, values, low), name in zip(axes, panels_of, names, strict=True):
-        histogram(ax, values, np.linspace(low, 1, 26), color=KIND_COLOURS[kind])
-        if len(finite(values)):
-            ax.axvline(np.median(finite(values)), color=INK, lw=1, ls=":")
-        label(ax, name, f"{kind} cells")
-    return figure
+def sheet(
+    meis: list[NDArray[np.floating]], fields: list[NDArray[np.floating] | None] | None = None
+) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """Put images on one sheet, as near to a square as it gets.
+
+    Parameters
+    ----------
+    meis : list of float (h, w)
+        Each is shown at full contrast, middle grey being its mean.
+    fields : list of float (h, w) or None, optional
+        To the right of the MEIs, at full contrast, middle grey being zero.
+
+    Returns
+    -------
+    pixels : uint8, (height, width)
+    corners : list of tuple of int
+        Left and top of each MEI, px.
+    """
+    h, w = meis[0].shape
+    step_x, step_y = (w + GAP) * (1 if fields is None else 2), h + GAP
+    columns = max(1, round(math.sqrt(len(meis) * step_y / step_x)))
+    rows = -(-len(meis) // columns)
+    pixels = np.full((rows * step_y, columns * step_x), WHITE, np.uint8)
+    corners = []
+    for i, mei in enumerate(meis):
+        y, x = (i // columns) * step_y, (i % columns) * step_x
+        pixels[y : y + h, x : x + w] = full_contrast(mei, float(mei.mean()))
+        if fields is not None and fields[i] is not None:
+            pixels[y : y + h, x + w + GAP : x + 2 * w + GAP] = full_contrast(fields[i], 0)
+        corners.append((x, y))
+    return pixels, corners
+
+
+def full_contrast(image: NDArray[np.floating], centre: float) -> NDArray[np.uint8]:
+    """Stretch an image about a value, which becomes middle grey, to black or white."""
+    deviation = np.asarray(image, np.float64) - centre
+    largest = np.abs(deviation).max() or 1.0
+    return np.rint(127.5 * (1 + deviation / largest)).astype(np.uint8)
+
+
+def outline(mask: NDArray[np.floating]) -> str:
+    """Trace the edge of a mask (h, w) at one half as the path of an SVG, unit: pixels."""
+    return "".join(
+        "M" + "L".join(f"{x - 0.5:.1f} {y - 0.5:.1f}" for y, x in line)
+        for line in find_contours(np.pad(mask, 1), 0.5)
+    )
+
+
+def _words(unit: Any) -> dict[str, str]:
+    kind = f" · {unit.kind.replace('_', ' ')}" if isinstance(unit.kind, str) else ""
+    parts = [f"r {number(unit.ensemble_validation_corr)}", f"act {number(unit.mei_activation)}"]
+    if np.isfinite(unit.cosine):
+        parts.append(f"cos {number(unit.cosine)}")
+    elif np.isfinite(unit.plane_cosine):
+        parts.append(f"plane {number(unit.plane_cosine)}")
+    return {"title": f"unit {unit.unit_index}{kind}", "subtitle": "  ".join(parts)}

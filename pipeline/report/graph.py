@@ -16,7 +16,7 @@ PYTHON = """\
 from pipeline.database import open_database
 open_database()
 
-from schemas.mei import MEI, TightMEIMask
+from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble
 
 made = MEI.Unit * Ensemble.UnitScore & "mei_status = 'ok'"
@@ -25,7 +25,7 @@ best = (made & "ensemble_validation_corr > 0.3").to_dicts(
 )
 best[0]["mei"]              # float32 (height, width), grey values 0-255
 
-table = (MEI.Unit * TightMEIMask.Unit).proj("mei_activation", "reduction_ratio").to_pandas()
+table = (MEI.Unit * MEIMask.Unit).proj("mei_activation", "reduction_ratio").to_pandas()
 """
 
 

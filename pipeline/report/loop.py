@@ -1,4 +1,4 @@
-"""Section 6: the images shown again to the same cells."""
+"""Section 7: the images shown again to the same cells."""
 
 from typing import Any
 

@@ -1,13 +1,11 @@
-"""What the page says: plain data, rendered by one template."""
+"""What the pages say: plain data, rendered by a template each."""
 
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from pipeline.truth import MARGIN, TRAINING_QUANTILE, WELL_PREDICTED, MEISummary
+from pipeline.truth import MEISummary
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,45 @@ class ModelsView:
 
 
 @dataclass(frozen=True)
-class MasksView:
-    """Tight masks of a run: counts by status, medians."""
+class Tile:
+    """One unit of a gallery.
 
+    `x` and `y` are the corner of its MEI on the sheet, px; `outline` is the edge of its mask as the
+    path of an SVG, `scores` what the gallery can be sorted by, without the unknown ones; `page` is
+    that of the unit, if it has one.
+    """
+
+    title: str
+    subtitle: str
+    x: int
+    y: int
+    outline: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    page: str | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """MEIs, all on one sheet of `width` x `height` px, with true fields to the right if known.
+
+    `scores` maps the name of everything that tiles can be sorted by to its explanation.
+    """
+
+    sheet: Picture
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    tiles: list[Tile]
+    scores: dict[str, str]
+    n_pages: int = 0
+
+
+@dataclass(frozen=True)
+class MasksView:
+    """Masks of a run: how they were made, counts by status, medians."""
+
+    how: str
     method: str
     statuses: dict[str, int]
     median_size: float
@@ -110,17 +144,60 @@ class MasksView:
 
 
 @dataclass(frozen=True)
+class ComparisonView:
+    """MEIs beside their controls at equal mean and contrast, grey values.
+
+    `summary` holds one mapping per pair of images and group of cells, with the columns of
+    `pipeline.truth.comparison_summary`.
+    """
+
+    title: str
+    mean: float
+    contrast: float
+    n_units: int
+    n_unreached: int
+    n_well_predicted: int
+    has_truth: bool
+    picture: Picture
+    summary: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class RunView:
-    """MEIs of one ensemble, selection, method and mask method."""
+    """MEIs of one ensemble, selection, method and mask method.
+
+    `n_dead` units have a zero gradient, in `n_nonfinite` response or gradient was not finite.
+    """
 
     title: str
     n_units: int
     n_dead: int
-    n_shown: int
-    gallery: Picture | None
+    n_nonfinite: int
+    gallery: Gallery | None
     summary: MEISummary | None
     truth: list[Picture]
     masks: MasksView | None
+    comparisons: list[ComparisonView] = field(default_factory=list)
+
+    @property
+    def n_meis(self) -> int:
+        """Units that have an MEI."""
+        return self.n_units - self.n_dead - self.n_nonfinite
+
+
+@dataclass(frozen=True)
+class UnitPage:
+    """Everything about the MEI of one unit.
+
+    `facts` maps a heading to what is said under it, `responses` holds one mapping per image at
+    equal mean and contrast.
+    """
+
+    title: str
+    run: str
+    picture: Picture
+    facts: dict[str, dict[str, str]]
+    responses: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -192,42 +269,3 @@ class Page:
     diagram: Picture | None = None
     sql: str = ""
     python: str = ""
-
-
-UNKNOWN = "\u2013"  # a dash
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Write a number, or a dash for one that is not known."""
-    if value is None or math.isnan(value):
-        return UNKNOWN
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
-    value = round(value, digits) + 0.0  # no minus zero
-    return f"{value:.{digits}f}".replace("-", "\u2212")
-
-
-def percent(value: float | None) -> str:
-    """Write a fraction in percent, or a dash."""
-    return UNKNOWN if value is None or math.isnan(value) else f"{100 * value:.0f}\u202f%"
-
-
-def p_value(value: float | None) -> str:
-    """Write a p value with one digit, or a dash."""
-    return UNKNOWN if value is None or math.isnan(value) else f"{value:.1g}"
-
-
-def render(page: Page) -> str:
-    """Render the page as HTML; whatever comes from the database is escaped."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": number, "percent": percent, "p_value": p_value}
-    return environment.get_template("index.html.j2").render(
-        page=page,
-        well_predicted=WELL_PREDICTED,
-        quantile=100 * TRAINING_QUANTILE,
-        margin=MARGIN,
-    )

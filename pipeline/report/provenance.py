@@ -1,4 +1,4 @@
-"""Section 7: everything one MEI comes from."""
+"""Section 8: everything one MEI comes from."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.configurations import flat
 from pipeline.report.album import Album
-from pipeline.report.gallery import portrait
-from pipeline.report.page import Provenance, Step, number
+from pipeline.report.mei_figures import portrait
+from pipeline.report.numbers import number
+from pipeline.report.page import Provenance, Step
 from schemas.configuration import Configuration
 from schemas.dataset import (
     ConditionTier,
@@ -18,7 +19,7 @@ from schemas.dataset import (
     TrainingSet,
     readout_key,
 )
-from schemas.mei import MEI, MaskMethod, MEIMethod, SelectionRule, TightMEIMask, UnitSelection
+from schemas.mei import MEI, MaskMethod, MEIMask, MEIMethod, SelectionRule, UnitSelection
 from schemas.model import Ensemble, TrainedModel
 from schemas.model_config import ModelConfig, TrainConfig
 from schemas.operations import CodeVersion
@@ -50,7 +51,7 @@ def provenance(training_set: dict[str, str], album: Album) -> Provenance | None:
 
 def _portrait(unit: Row, album: Album) -> Any:
     row = (MEI.Unit & unit).fetch1()
-    masks = (TightMEIMask.Unit & unit).to_arrays("tight_mask", order_by="mask_hash", limit=1)
+    masks = (MEIMask.Unit & unit).to_arrays("mei_mask", order_by="mask_hash", limit=1)
     figure = portrait(row["mei"], masks[0] if len(masks) else None, np.asarray(row["mei_curve"]))
     return album.add("portrait", figure, "The MEI, its mask, and the activation on the way to it")
 
@@ -131,11 +132,11 @@ def _synthesis(unit: Row) -> list[Step]:
         ),
         _configured("MEI", MEIMethod, unit, facts),
     ]
-    for mask in (TightMEIMask.Unit & unit).to_dicts(order_by="KEY"):
+    for mask in (MEIMask.Unit & unit).to_dicts(order_by="KEY"):
         facts = {
             "status": mask["mask_status"],
             "reduction ratio": number(mask["reduction_ratio"], 3),
-            "job": _job(TightMEIMask, mask),
+            "job": _job(MEIMask, mask),
         }
         steps.append(_configured("Mask", MaskMethod, mask, facts))
     return steps

@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 INK, MUTED, FAINT = "#1c2733", "#64748b", "#cbd5e1"
 MAIN, SECOND, THIRD, FOURTH = "#0f766e", "#c2571a", "#5b5bd6", "#a8326e"
 COLOURS = (MAIN, SECOND, THIRD, FOURTH, "#7a8b2a", "#3b82a0", "#8a6d3b", "#475569")
-KIND_COLOURS = {"simple": THIRD, "complex": FOURTH, "undriven": MUTED}
+KIND_COLOURS = {
+    "simple": THIRD,
+    "complex": FOURTH,
+    "curved": COLOURS[4],
+    "crossed": COLOURS[5],
+    "suppressed": COLOURS[6],
+    "two_subunits": SECOND,
+    "undriven": MUTED,
+}
 PAGE_INCHES = 10.4  # width of a full figure; one inch is 100 px on the page
 
 

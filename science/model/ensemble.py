@@ -58,8 +58,3 @@ class Ensemble(nn.Module):
         """Mean response of all units, float32, (b, n_units); see `ImageNetwork.forward`."""
         responses = [net(images, readout_key, behavior, pupil_center) for net in self.networks]
         return torch.stack(responses).mean(0)
-
-    def respond(self, images: Tensor, readout_key: str, units: Tensor) -> Tensor:
-        """Mean response of unit ``units[i]`` to image i, (b,); see `ImageNetwork.respond`."""
-        responses = [net.respond(images, readout_key, units) for net in self.networks]
-        return torch.stack(responses).mean(0)

@@ -1,6 +1,6 @@
 """The image network: a core shared by recordings, the rest for each (microns_vei 7)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -127,41 +127,54 @@ class ImageNetwork(nn.Module):
         """
         readout = self._readout(readout_key)
         shift = self._shift(readout_key, images, pupil_center)
-        drive = readout(self._maps(images, generator), shift, generator)
+        drive = readout(self.maps(images, generator), shift, generator)
         if behavior is None or readout_key not in self.modulators:
-            return F.elu(drive) + 1
+            return self.response(drive)
         gain = self.modulators[readout_key](behavior)
         if self.config.modulator.multiplies == "drive":
-            return F.elu(drive * gain) + 1
-        return (F.elu(drive) + 1) * gain
+            return self.response(drive * gain)
+        return self.response(drive) * gain
 
-    def respond(self, images: Tensor, readout_key: str, units: Tensor) -> Tensor:
-        """Response of unit ``units[i]`` to image i, without evaluating the other units.
+    def maps(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Feature maps of the core, (b, *core.output_shape); see `forward`."""
+        self.check_images(images)
+        return self.core(images, generator)
 
-        The eye is at its mean position, the gain 1.
+    def check_images(self, images: Tensor) -> None:
+        """Raise ValueError unless images are (b, 1, h, w) of the network's size."""
+        if images.ndim != 4 or images.shape[1:] != (1, *self.image_shape):
+            raise ValueError(
+                f"images have the shape {tuple(images.shape)}, "
+                f"the network takes (b, 1, {self.image_shape[0]}, {self.image_shape[1]})"
+            )
+
+    def drives(self, maps: Tensor, columns: Sequence[tuple[str, int]]) -> Tensor:
+        """Linear response of one unit to each map, while the eye is at its mean position.
 
         Parameters
         ----------
-        images : Tensor
-            float32, (b, 1, h, w), z-scored.
-        readout_key : str
-            Recording.
-        units : Tensor
-            int64, (b,), indices of units on the device of the images.
+        maps : Tensor
+            float32, (b, *core.output_shape).
+        columns : sequence of (str, int), (b,)
+            Recording and index of the unit of each map.
 
         Returns
         -------
         Tensor
-            float32, (b,), >= 0: the entries ``(i, units[i])`` of `forward`.
+            float32, (b,); `response` of it is what `forward` returns for map and unit.
         """
-        readout = self._readout(readout_key)
-        if units.shape != images.shape[:1]:
-            raise ValueError(
-                f"respond needs one unit per image, got {tuple(units.shape)} units "
-                f"for {len(images)} images"
-            )
-        shift = self._shift(readout_key, images)
-        return F.elu(readout.respond(self._maps(images), units, shift)) + 1
+        drives = maps.new_zeros(len(maps))
+        for key in dict.fromkeys(key for key, _ in columns):
+            here = torch.tensor([i for i, (k, _) in enumerate(columns) if k == key])
+            units = torch.tensor([columns[i][1] for i in here])
+            here, units = here.to(maps.device), units.to(maps.device)
+            own = self._readout(key).respond(maps[here], units, self._shift(key, maps))
+            drives = drives.index_put((here,), own)
+        return drives
+
+    def response(self, drive: Tensor) -> Tensor:
+        """Responses at gain 1 to the linear responses of the readouts."""
+        return F.elu(drive) + 1
 
     def regularizers(self, readout_key: str) -> dict[str, Tensor]:
         """Terms of the regulariser by name, each weighted by its gamma."""
@@ -207,14 +220,6 @@ class ImageNetwork(nn.Module):
         if pupil_center is None:
             pupil_center = like.new_zeros(1, 2)
         return self.shifters[readout_key](pupil_center)
-
-    def _maps(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if images.ndim != 4 or images.shape[1:] != (1, *self.image_shape):
-            raise ValueError(
-                f"images have the shape {tuple(images.shape)}, "
-                f"the network takes (b, 1, {self.image_shape[0]}, {self.image_shape[1]})"
-            )
-        return self.core(images, generator)
 
     def _readout(self, readout_key: str) -> nn.Module:
         if readout_key not in self.readouts:

@@ -6,6 +6,7 @@ It stands in for an animal where a recording must be repeated, extended or check
 
 from science.virtual.acquisition import Acquisition
 from science.virtual.animal import VirtualAnimal, retinal_images
+from science.virtual.cells import CELL_TYPES, CellType
 from science.virtual.params import AcquisitionParams, SessionDesign, VirtualAnimalParams
 from science.virtual.receptive_fields import Gabors
 from science.virtual.session import (
@@ -17,8 +18,10 @@ from science.virtual.session import (
 )
 
 __all__ = [
+    "CELL_TYPES",
     "Acquisition",
     "AcquisitionParams",
+    "CellType",
     "Gabors",
     "Session",
     "SessionDesign",

@@ -6,8 +6,9 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from science.natural_images import natural_images
+from science.virtual.cells import CELL_TYPES, make_filters
 from science.virtual.params import VOLUME_UM, VirtualAnimalParams
-from science.virtual.receptive_fields import draw_receptive_fields, gabor_filters, greedy_subset
+from science.virtual.receptive_fields import draw_receptive_fields, greedy_subset
 from science.virtual.session import Session, make_session
 
 MID_GREY = 127.5
@@ -20,17 +21,14 @@ _PIXELS_PER_BATCH = 2**22
 
 
 class VirtualAnimal:
-    """Simple, complex and undriven cells, regenerated from parameters and a seed.
+    """Driven cells of several kinds and undriven ones, regenerated from parameters and a seed.
 
-    An image in units of contrast, ``x = pixel / 127.5 - 1``, drives a cell by
-
-    - simple: ``d = w.x / n``
-    - complex: ``d = sqrt((w.x)**2 + (q.x)**2) / n`` (Adelson & Bergen 1985, J Opt Soc Am A 2:284)
-    - both: ``n = sqrt(semi_saturation**2 + normalisation * g.x**2)``, g a Gaussian of sum 1,
-      broader than the receptive field (Heeger 1992, Vis Neurosci 9:181)
-
-    and its expected count is ``baseline + amplitude * softplus(d / rms)**exponent``, where rms and
-    amplitude are such that the mean over natural images is the cell's mean rate.
+    An image in units of contrast, ``x = pixel / 127.5 - 1``, drives a cell by d, which for a simple
+    cell is ``w.x / n``; `science.virtual.cells` has the formulas of all kinds. The divisor is
+    ``n = sqrt(semi_saturation**2 + normalisation * g.x**2)``, g a Gaussian of sum 1, broader than
+    the receptive field (Heeger 1992, Vis Neurosci 9:181). The expected count is
+    ``baseline + amplitude * softplus(d / rms)**exponent``, where rms and amplitude are such that
+    the mean over natural images is the cell's mean rate.
 
     The pool is also what gives a cell one best image: without it every pixel would go to black or
     white, with it the image that excites a simple cell most resembles the filter w (cosine above
@@ -48,11 +46,17 @@ class VirtualAnimal:
     params, seed
         As given.
     kind : str (n_cells,)
-        "simple", "complex" or "undriven", in random order.
+        A key of `CELL_TYPES`, in random order.
     gabors : Gabors
-        Receptive field of every cell, NaN for undriven ones.
-    filters, quadrature : float32 (n_cells, height, width)
-        Zero mean, unit norm; zero for undriven cells. Simple cells use `filters` only.
+        What the filters of every cell were made of: its place, its size and, for simple and
+        complex cells, its receptive field. NaN for undriven cells.
+    filters : float32 (n_cells, height, width)
+        First filter of each cell, zero mean and unit norm: the filter of simple, curved and crossed
+        cells, the even one of complex and suppressed cells (of its centre), the first of two
+        subunits. Zero for undriven cells.
+    quadrature : float32 (n_cells, height, width)
+        Second filter: the quadrature partner of a Gabor, which simple cells do not use, or the
+        second subunit. Zero where there is none.
     mean_rates : float64 (n_cells,)
         Expected spikes a trial, averaged over natural images.
     positions : float64 (n_cells, 3)
@@ -69,17 +73,19 @@ class VirtualAnimal:
     def __init__(self, params: VirtualAnimalParams, seed: int) -> None:
         self.params = params
         self.seed = seed
-        kind_rng, field_rng, place_rng, rate_rng = np.random.default_rng(seed).spawn(4)
-        names = ["simple", "complex", "undriven"]
-        numbers = [params.n_simple, params.n_complex, params.n_undriven]
-        self.kind = kind_rng.permutation(np.repeat(names, numbers))
+        kind_rng, field_rng, place_rng, rate_rng, shape_rng = np.random.default_rng(seed).spawn(5)
+        kinds, numbers = zip(*params.numbers.items(), strict=True)
+        self.kind = kind_rng.permutation(np.repeat(kinds, numbers))
         driven = self.kind != "undriven"
         fields = draw_receptive_fields(params, field_rng)
         self.gabors = fields.take(np.where(driven, np.cumsum(driven) - 1, -1))
 
         size = (params.height, params.width)
-        self.filters, self.quadrature = np.zeros((2, params.n_cells, *size), np.float32)
-        self.filters[driven], self.quadrature[driven] = gabor_filters(fields, *size)
+        self._cells = {kind: np.flatnonzero(self.kind == kind) for kind in np.unique(self.kind)}
+        self._order = np.argsort(np.concatenate(list(self._cells.values())))
+        self._filters = make_filters(self._cells, self.gabors, size, shape_rng)
+        self.filters, self.quadrature = self._filters[:2]
+        self._weights = [torch.as_tensor(f).double().flatten(1).T for f in self._filters]
         self._pools = self._normalisation_pools()
 
         self.positions = _draw_positions(params, place_rng)
@@ -151,6 +157,22 @@ class VirtualAnimal:
         self._check_size(images.shape)
         return self._baseline + self._amplitude * self._rectified(self._drive(images))
 
+    def subunits(self, cell: int) -> dict[str, np.ndarray]:
+        """Look up the filters that drive one cell.
+
+        Parameters
+        ----------
+        cell
+            From 0.
+
+        Returns
+        -------
+        dict of float32 (height, width)
+            By the roles they have in its `CellType`; empty for an undriven cell.
+        """
+        roles = CELL_TYPES[self.kind[cell]].roles
+        return dict(zip(roles, self._filters[:, cell], strict=False))
+
     def session(self, day: int) -> Session:
         """Set up one day of recording from this animal.
 
@@ -172,15 +194,17 @@ class VirtualAnimal:
         return make_session(self, day)
 
     def _drive(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised filter response d, (n_images, n_cells), without unit."""
+        """Normalised response d of the filters, (n_images, n_cells), without unit."""
         contrast = images.to(torch.float64).flatten(1) / MID_GREY - 1
-        linear = contrast @ torch.as_tensor(self.filters).to(contrast).flatten(1).T
-        partner = contrast @ torch.as_tensor(self.quadrature).to(contrast).flatten(1).T
+        responses = [contrast @ weights for weights in self._weights]
         pooled = contrast**2 @ self._pools.T
         divisor = torch.sqrt(self.params.semi_saturation**2 + self.params.normalisation * pooled)
-        energy = torch.sqrt(linear**2 + partner**2 + 1e-12)  # no infinite gradient on grey
-        is_complex = torch.as_tensor(self.kind == "complex")
-        return torch.where(is_complex, energy, linear) / divisor
+        drives = []
+        for kind, cells in self._cells.items():
+            cell_type = CELL_TYPES[kind]
+            own = [response[:, cells] for response in responses[: len(cell_type.roles)]]
+            drives.append(cell_type.drive(divisor[:, cells], *own))
+        return torch.cat(drives, 1)[:, self._order]
 
     def _rectified(self, drive: torch.Tensor) -> torch.Tensor:
         rectified = functional.softplus(drive / self._drive_rms, beta=1 / self.params.softness)

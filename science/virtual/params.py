@@ -21,6 +21,14 @@ class VirtualAnimalParams(Params):
     width: int = Field(40, ge=16, le=256, description="image width, pixels")
     n_simple: int = Field(32, ge=0, le=2000, description="phase-sensitive cells")
     n_complex: int = Field(32, ge=0, le=2000, description="phase-invariant cells (energy model)")
+    n_curved: int = Field(0, ge=0, le=2000, description="phase-sensitive cells, bars along an arc")
+    n_crossed: int = Field(0, ge=0, le=2000, description="phase-sensitive cells, bars that cross")
+    n_suppressed: int = Field(
+        0, ge=0, le=2000, description="phase-invariant cells, suppressed by their own orientation"
+    )
+    n_two_subunits: int = Field(
+        0, ge=0, le=2000, description="cells of two displaced, rectified Gabors"
+    )
     n_undriven: int = Field(8, ge=0, le=2000, description="cells that ignore the image")
 
     wavelength_low: float = Field(5.0, ge=4, le=100, description="shortest wavelength, pixels")
@@ -72,14 +80,27 @@ class VirtualAnimalParams(Params):
         return self
 
     @property
+    def numbers(self) -> dict[str, int]:
+        """Number of cells of each kind."""
+        return {
+            "simple": self.n_simple,
+            "complex": self.n_complex,
+            "curved": self.n_curved,
+            "crossed": self.n_crossed,
+            "suppressed": self.n_suppressed,
+            "two_subunits": self.n_two_subunits,
+            "undriven": self.n_undriven,
+        }
+
+    @property
     def n_driven(self) -> int:
         """Number of cells with a receptive field."""
-        return self.n_simple + self.n_complex
+        return self.n_cells - self.n_undriven
 
     @property
     def n_cells(self) -> int:
         """Number of cells."""
-        return self.n_driven + self.n_undriven
+        return sum(self.numbers.values())
 
 
 class SessionDesign(Params):

@@ -1,4 +1,4 @@
-"""Gabor receptive fields that differ from each other."""
+"""Gabor receptive fields, straight and bent, that differ from each other."""
 
 from dataclasses import dataclass, fields
 
@@ -50,7 +50,9 @@ class Gabors:
         return Gabors(*(np.append(value, np.nan)[index] for value in values))
 
 
-def gabor_filters(gabors: Gabors, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def gabor_filters(
+    gabors: Gabors, height: int, width: int, radius: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Sample Gabors and their quadrature partners.
 
     The mean is removed with the shape of the envelope, so that filters vanish away from the centre.
@@ -61,6 +63,9 @@ def gabor_filters(gabors: Gabors, height: int, width: int) -> tuple[np.ndarray, 
         n Gabors without NaN.
     height, width
         Image size, pixels.
+    radius
+        (n,), of the circle that the middle bar follows, pixels. Its middle lies behind the centre
+        of the Gabor along the u axis; ahead of it if the radius is negative. Straight by default.
 
     Returns
     -------
@@ -72,6 +77,8 @@ def gabor_filters(gabors: Gabors, height: int, width: int) -> tuple[np.ndarray, 
     dy = np.arange(height)[:, None] - column["y"]
     cosine, sine = np.cos(column["direction"]), np.sin(column["direction"])
     u, v = dx * cosine + dy * sine, dy * cosine - dx * sine
+    if radius is not None:
+        u, v = _bent(u, v, radius[:, None, None])
     envelope = np.exp(-((u / column["sigma_u"]) ** 2 + (v / column["sigma_v"]) ** 2) / 2)
     envelope /= envelope.sum((1, 2), keepdims=True)
     angle = 2 * np.pi * u / column["wavelength"] + column["phase"]
@@ -81,6 +88,13 @@ def gabor_filters(gabors: Gabors, height: int, width: int) -> tuple[np.ndarray, 
         return waves / np.linalg.norm(waves, axis=(1, 2), keepdims=True)
 
     return unit_filter(np.cos(angle)), unit_filter(np.cos(angle + np.pi / 2))
+
+
+def _bent(u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from the circle, outwards along u, and along its arc."""
+    side, radius = np.sign(radius), np.abs(radius)
+    outward = side * u + radius
+    return side * (np.hypot(outward, v) - radius), radius * np.arctan2(v, outward)
 
 
 def overlap(

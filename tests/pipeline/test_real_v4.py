@@ -9,7 +9,7 @@ from pipeline import work
 from pipeline.ingest.arrays import ingest_arrays
 from pipeline.study import Study, read_study, register
 from schemas.dataset import ConditionTier
-from schemas.mei import MEI, TightMEIMask
+from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble, ModelGroup
 from schemas.reliability import Oracle
 from schemas.responses import InputResponse
@@ -84,11 +84,11 @@ def test_a_network_predicts_photographs_it_has_not_seen(v4):
 def test_chain_reaches_meis_masks_and_the_comparison(v4):
     _, plans, _ = v4
     meis = (MEI.Unit & plans["training_set"]).to_dicts()
-    masks = (TightMEIMask.Unit & plans["training_set"]).to_dicts()
+    masks = (MEIMask.Unit & plans["training_set"]).to_dicts()
     assert len(meis) == 12
     assert all(m["mei"].shape == (40, 40) and 0 <= m["mei"].min() <= 255 for m in meis)
     assert len(masks) == sum(m["mei_status"] == "ok" for m in meis)
-    assert all(0 <= m["tight_mask"].min() <= m["tight_mask"].max() <= 1 for m in masks)
+    assert all(0 <= m["mei_mask"].min() <= m["mei_mask"].max() <= 1 for m in masks)
     best = (ModelGroup.Best & plans["training_set"]).to_dicts()
     assert {b["best_role"]: b["model_hash"] for b in best} == {
         "cnn": plans["plans"]["cnn"]["model_hash"],

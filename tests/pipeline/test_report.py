@@ -17,17 +17,21 @@ from pipeline.configurations import flat
 from pipeline.report import figures, model_figures
 from pipeline.report.album import Album
 from pipeline.report.architecture import architecture, family, tell_apart, words
-from pipeline.report.gallery import Tile, cosines, mei_gallery, portrait, true_responses
+from pipeline.report.mei_figures import cosines, portrait, true_responses
 from pipeline.report.model_figures import (
     LearningCurve,
     learning_curves,
     prediction,
     receptive_fields,
 )
-from pipeline.report.models import MEAN_INPUT, SCORES, models
+from pipeline.report.models import MEAN_INPUT, SCORES, labels, models
+from pipeline.report.numbers import number, percent
 from pipeline.report.page import (
     Block,
+    ComparisonView,
+    Gallery,
     LoopView,
+    MasksView,
     ModelsView,
     ModelView,
     OracleView,
@@ -38,10 +42,10 @@ from pipeline.report.page import (
     RunView,
     ScanView,
     Step,
-    number,
-    percent,
-    render,
+    Tile,
+    UnitPage,
 )
+from pipeline.report.render import render, render_unit
 from pipeline.truth import MEISummary
 from schemas.dataset import TargetDataset
 from schemas.model import Ensemble, TrainedModel
@@ -295,7 +299,9 @@ def drawn(monkeypatch):
 
 
 def test_the_table_of_models_holds_the_medians_of_the_ensemble(populated, view):
-    (ensemble,) = view().ensembles
+    ensembles = {ensemble.label: ensemble for ensemble in view().ensembles}
+    assert set(ensembles) == {"CNN", "linear"}
+    ensemble = ensembles["CNN"]
     for tier, score, name in (
         ("validation", "corr", "validation"),
         ("test", "corr", "test"),
@@ -308,20 +314,20 @@ def test_the_table_of_models_holds_the_medians_of_the_ensemble(populated, view):
         assert ensemble.medians[name] == pytest.approx(np.nanmedian(column.astype(float)))
     members = (TrainedModel & (Ensemble.Member & populated.plan)).to_arrays("validation_score")
     assert ensemble.score == pytest.approx(np.mean(members))
-    assert (ensemble.label, ensemble.n_members) == ("CNN", 2)
+    assert ensemble.n_members == 2
     assert ensemble.best_of == "best nonlinear"
     assert np.isnan(ensemble.medians["mean_input"])
 
 
 def test_trainings_that_failed_are_counted_and_come_last(view, drawn, monkeypatch):
     found = view()
-    assert (found.n_trained, found.n_nonfinite, found.n_resumed) == (4, 2, 0)
+    assert (found.n_trained, found.n_nonfinite, found.n_resumed) == (6, 3, 0)
     assert "not shown" not in found.curves.caption
     monkeypatch.setattr(report_models, "N_CURVES", 1)
-    assert view().curves.caption.endswith("1 more model is not shown.")
+    assert view().curves.caption.endswith("3 more models are not shown.")
     (both,), (alone,) = drawn["learning_curves"]
     assert next(iter(both)) == "CNN" == next(iter(alone))  # as in the table
-    assert len(both) == 2
+    assert len(both) == 4
     assert [c.seed for c in alone.popitem()[1]] == [3, 8]
 
 
@@ -338,10 +344,13 @@ def test_regularisers_and_poisson_term_add_up_to_the_loss(populated, view, drawn
 
 
 def test_receptive_fields_of_the_best_ensemble_are_means_over_its_members(populated, view, drawn):
-    assert "CNN ensemble, mean over 2 members" in view().fields.caption
+    found = view()
+    best, n = found.ensembles[0].label, found.ensembles[0].n_members
+    assert f"{best} ensemble, mean over {n} member" in found.fields.caption
     ((centres, area, shape, degrees),) = drawn["receptive_fields"]
-    read = UnitReadout.Unit & (TrainedModel & (Ensemble.Member & populated.plan)).proj()
-    x = read.to_arrays("rf_x_px", order_by="seed, unit_index").reshape(2, -1)
+    plan = dict(labels(populated.training_set))[best]
+    read = UnitReadout.Unit & (TrainedModel & (Ensemble.Member & plan)).proj()
+    x = read.to_arrays("rf_x_px", order_by="seed, unit_index").reshape(n, -1)
     np.testing.assert_allclose(centres[:, 0], x.mean(0))
     units = (TargetDataset.Unit * AreaMembership) & populated.training_set
     assert area == units.to_arrays("brain_area", order_by="unit_index").tolist()
@@ -372,24 +381,10 @@ def test_mean_responses_of_all_recordings_are_counted(rng):
     assert bars(figure.axes[0]) == 14
 
 
-def test_a_tile_shows_mei_mask_and_field(rng):
-    mei, mask = rng.uniform(90, 160, (24, 40)), np.zeros((24, 40))
-    mask[8:16, 10:30] = 1
-    field = rng.normal(size=(24, 40))
-    figure = written(
-        mei_gallery([Tile("unit 1", "r 0.5", mei, mask, field), Tile("unit 2", "", mei)])
-    )
-    first, truth, second = figure.axes
-    assert [len(ax.collections) for ax in (first, truth, second)] == [1, 0, 0]  # contours
-    low, high = truth.images[0].get_clim()
-    assert low == -high == -np.abs(field).max()
-    assert np.mean(first.images[0].get_clim()) == pytest.approx(mei.mean())
-
-
 def test_a_flat_mei_and_an_empty_mask_can_be_drawn():
     flat_mei = np.full((24, 40), 127.0)
-    written(mei_gallery([Tile("unit 1", "", flat_mei, np.zeros((24, 40)))]))
-    written(portrait(flat_mei, None, np.linspace(0, 1, 100)))
+    for mask in (None, np.zeros((24, 40))):
+        written(portrait(flat_mei, mask, np.linspace(0, 1, 100)))
 
 
 def test_true_responses_put_well_predicted_units_first():
@@ -414,6 +409,13 @@ def test_cosines_without_complex_cells_still_have_a_figure():
 def test_masks_are_counted():
     figure = written(figures.masks(np.array([10, 20, 30]), [0.8, None, 0.9], 960, 0.9))
     assert [bars(ax) for ax in figure.axes] == [3, 2]
+    assert [len(ax.lines) for ax in figure.axes] == [0, 1]  # the target
+
+
+def test_masks_without_a_target_or_any_ratio_have_a_figure():
+    figure = written(figures.masks(np.array([0, 0]), [np.nan, None], 960, None))
+    assert [bars(ax) for ax in figure.axes] == [2, 0]
+    assert [len(ax.lines) for ax in figure.axes] == [0, 0]
 
 
 # ---------------------------------------------------------------- page
@@ -430,7 +432,17 @@ def full_page(text):
     medians = dict.fromkeys([*SCORES, *MEAN_INPUT], 0.4) | {"cc_norm": float("nan")}
     model = ModelView(text, text, text, 2, 0.4, medians, 0, 3, 5, 61.0)
     summary = MEISummary(2, 0.91234, 1, 0.5, 3, 2 / 3)
-    run = RunView(text, 3, 1, 2, PICTURE, summary, [PICTURE, PICTURE], None)
+    tiles = [
+        Tile(text, text, x, 0, "M0 0L3 4", {text: 0.5}, page)
+        for x, page in ((0, "units/unit-1-0123456789.html"), (84, None))
+    ]
+    gallery = Gallery(PICTURE, 168, 24, 80, 24, tiles, {text: text}, 1)
+    masks = MasksView(text, text, {text: 3}, 20, 960, 0.9, PICTURE)
+    pair = {"first": text, "second": text, "group": text, "n_units": 9}
+    pair |= {f"{a}_{b}": 0.5 for a in ("model", "true") for b in ("n", "ratio", "larger", "p")}
+    comparison = ComparisonView(text, 111, 16, 9, 1, 9, True, PICTURE, [pair, pair])
+    pictures = [PICTURE, PICTURE]
+    run = RunView(text, 4, 1, 1, gallery, summary, pictures, masks, [comparison, comparison])
     result = {
         "response_scaling": text,
         "stimulus_kind": text,
@@ -493,6 +505,7 @@ def test_every_section_of_a_training_set_without_results_says_so():
         "No model of this training set is trained yet.",
         "There are no MEIs of this training set yet.",
         "There are no masks of these MEIs yet.",
+        "These MEIs are not compared with Gabors",
         "No recording that showed the MEIs of this training set is compared",
         "There is no MEI of this training set yet whose ancestors",
         "The diagram needs graphviz",
@@ -502,24 +515,42 @@ def test_every_section_of_a_training_set_without_results_says_so():
 
 
 def test_a_real_recording_has_no_truth_and_says_so():
-    run = RunView("CNN", 3, 0, 3, PICTURE, None, [], None)
+    run = full_page("plain").blocks[0].runs[0]
+    comparison = replace(run.comparisons[0], has_truth=False)
+    run = replace(run, summary=None, truth=[], comparisons=[comparison])
     html = render(replace(empty_page(), blocks=[Block("ab" * 8, [], 5, runs=[run])]))
     assert "The true receptive fields are not known" in html
-    assert "signed cosine" not in html.split("Sorted by r")[1]
+    assert "The true responses are not known" in html
+    assert not re.search("signed cosine|true receptive field;|Gabor cells are|>truth<", html)
+    Reader(html)
+
+
+def test_units_without_an_mei_are_counted_by_what_is_wrong():
+    run = RunView("CNN", 9, 2, 3, None, None, [], None)
+    html = render(replace(empty_page(), blocks=[Block("ab" * 8, [], 9, runs=[run])]))
+    text = " ".join(html.split())
+    assert (
+        "<p>4 MEIs (CNN); 2 more units could not be driven; the responses of 3 more did not" in text
+    )
 
 
 def test_what_the_database_says_is_escaped():
     hostile = "</td><script>alert('1')</script>\"'&"
-    html = render(full_page(hostile))
-    assert "<script" not in html
-    assert "&lt;script&gt;alert(" in html
-    tags = {tag for tag, _ in Reader(html).elements}
-    assert "script" not in tags
+    unit = UnitPage(hostile, hostile, PICTURE, {hostile: {hostile: hostile}}, [])
+    for html, n_scripts in ((render(full_page(hostile)), 1), (render_unit(unit), 0)):
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;alert(" in html
+        elements = Reader(html).elements
+        assert [tag for tag, _ in elements].count("script") == n_scripts  # that sorts galleries
+        assert all(len(attributes) <= 5 for _, attributes in elements)
 
 
 def test_the_page_needs_no_network_and_describes_its_figures():
     html = render(full_page("plain"))
     assert not re.search(r"https?://|@import|url\(", html)
+    assert all(
+        "src" not in attributes for tag, attributes in Reader(html).elements if tag == "script"
+    )
     images = [attributes for tag, attributes in Reader(html).elements if tag == "img"]
     assert images
     assert all(i["src"].startswith("figures/") and i["alt"] for i in images)

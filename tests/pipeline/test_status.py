@@ -55,11 +55,11 @@ def test_what_is_done_is_counted_and_timed():
 
 def test_an_ensemble_with_a_failed_member_is_blocked_and_so_is_what_follows():
     rows = by_table()
-    assert rows["Ensemble"].blocked == 1
+    assert rows["Ensemble"].blocked == 2
     assert "did not stay finite" in rows["Ensemble"].blocked_by
     assert rows["ModelGroup"].blocked == 0  # a candidate that failed is out of the race
     assert rows["MEI"].blocked_by == "waits for Ensemble"
-    assert rows["TightMEIMask"].blocked_by == "waits for MEI"
+    assert rows["MEIMask"].blocked_by == "waits for MEI"
     assert rows["UnitSelection"].blocked == 0
     assert rows["UnitSelection"].blocked_by == ""
 
@@ -76,13 +76,21 @@ def test_work_moves_from_blocked_over_pending_to_done(recordings):
         "Oracle": (0, 0, 0, 0, 1),
         "OracleRankedUnit": (0, 0, 0, 0, 1),
         "UnitStatistics": (0, 0, 0, 0, 1),
-        "TrainedModel": (0, 0, 0, 0, len(SEEDS)),
-        "UnitReadout": (0, 0, 0, 0, len(SEEDS)),
-        "Ensemble": (0, 0, 0, 0, 1),
+        "TrainedModel": (0, 0, 0, 0, len(SEEDS) + 1),
+        "UnitReadout": (0, 0, 0, 0, len(SEEDS) + 1),
+        "Ensemble": (0, 0, 0, 0, 2),
         "ModelGroup": (0, 0, 0, 0, 1),
         "UnitSelection": (0, 0, 0, 0, 1),
-        "MEI": (0, 0, 0, 0, 1),
-        "TightMEIMask": (0, 0, 0, 0, 1),
+        "MEI": (0, 0, 0, 0, 2),
+        "MEIMask": (0, 0, 0, 0, 2),
+        "DiverseMEI": (0, 0, 0, 0, 1),
+        "SurroundMEI": (0, 0, 0, 0, 1),
+        "BestGabor": (0, 0, 0, 0, 1),
+        "OptimalGabor": (0, 0, 0, 0, 1),
+        "GradientField": (0, 0, 0, 0, 1),
+        "RegressionField": (0, 0, 0, 0, 1),
+        "BestNaturalImage": (0, 0, 0, 0, 1),
+        "ImageComparison": (0, 0, 0, 0, 1),
     }
     rows = by_table()
     assert rows["InputResponse"].blocked_by == "waits for Frame"
@@ -94,8 +102,8 @@ def test_work_moves_from_blocked_over_pending_to_done(recordings):
     now = changes(before)
     assert now["Frame"] == now["TargetDataset"] == (1, 0, 0, 0, 0)
     assert now["Oracle"] == now["UnitStatistics"] == (0, 1, 0, 0, 0)
-    assert now["TrainedModel"] == (0, len(SEEDS), 0, 0, 0)
-    assert now["Ensemble"] == (0, 0, 0, 0, 1)
+    assert now["TrainedModel"] == (0, len(SEEDS) + 1, 0, 0, 0)
+    assert now["Ensemble"] == (0, 0, 0, 0, 2)
     assert by_table()["Ensemble"].blocked_by == "waits for TrainedModel"
     recordings.delete()
     assert changes(before) == {}

@@ -222,7 +222,15 @@ def test_two_workers_make_everything_once_also_what_others_left(finished):
         "ModelGroup": 1,
         "UnitSelection": 1,
         "MEI": N_BLOCKS,
-        "TightMEIMask": N_BLOCKS,
+        "MEIMask": N_BLOCKS,
+        "DiverseMEI": N_BLOCKS,
+        "SurroundMEI": N_BLOCKS,
+        "BestGabor": 1,
+        "OptimalGabor": N_BLOCKS,
+        "GradientField": N_BLOCKS,
+        "RegressionField": 1,
+        "BestNaturalImage": N_BLOCKS,
+        "ImageComparison": N_BLOCKS,
     }
     # one job each, ended well; none failed, none left reserved or pending
     for step in STEPS:

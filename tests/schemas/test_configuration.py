@@ -11,8 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.closed_loop import MatchMethod
 from schemas.configuration import configuration_hash
+from schemas.controls import ContrastRule, FieldMethod, GaborMethod
 from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset
 from schemas.mei import MaskMethod, MEIMethod, SelectionRule
+from schemas.mei_variants import DiverseMethod, SurroundMethod
 from schemas.model_config import (
     CoreConfig,
     ModelConfig,
@@ -89,8 +91,13 @@ OTHER_THAN_DEFAULT = {
     ModulatorConfig: {"hidden_channels": 3},
     TrainConfig: {"schedule": [0.3, 1e-12, 1e30], "tolerance": 0},
     SelectionRule: {"top_fraction": 1 / 3, "max_units": None, "min_spacing_um": 20},
-    MEIMethod: {"iter_n": 17, "norm": 12.345678901234567},
-    MaskMethod: {"filter_sigma": 1.7, "target_reduction_ratio": 0.85},
+    MEIMethod: {"method": "inception_loop", "iter_n": 17, "norm": 12.345678901234567},
+    MaskMethod: {"type": "tight", "filter_sigma": 1.7, "target_reduction_ratio": 0.85},
+    DiverseMethod: {"n_images": 4, "keep": 0.7},
+    SurroundMethod: {"excite": "most", "contrast": 0.4},
+    ContrastRule: {"mean": 127.5, "std": 20},
+    GaborMethod: {"grid": {"sigmas": [3]}, "ascent": {"steps": 7}},
+    FieldMethod: {"lambdas": [1, 10]},
     MatchMethod: {"max_distance": None},
 }
 
@@ -130,8 +137,13 @@ def test_registering_again_inserts_nothing(tables, table):
         (ReadoutConfig, {"scale_n": 0}),
         (TrainConfig, {"schedule": []}),
         (SelectionRule, {"top_fraction": 2}),
-        (MEIMethod, {"iter_n": 0}),
-        (MEIMethod, {"norm": math.nan}),
+        (MEIMethod, {"iter_n": 0, "method": "allen"}),
+        (MEIMethod, {"norm": math.nan, "method": "inception_loop"}),
+        (MEIMethod, {"starts": ["grey"], "method": "allen"}),
+        (MaskMethod, {"erosion_size": 4, "type": "tight"}),
+        (DiverseMethod, {"keep": 1.5}),
+        (ContrastRule, {"std": 200}),
+        (GaborMethod, {"grid": {"sigmas": []}}),
         (MatchMethod, {"max_distance": -1}),
     ],
 )

@@ -24,10 +24,14 @@ from pipeline.deletion import delete_rows
 from pipeline.ingest.virtual import load_animal
 from schemas import closed_loop, model
 from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
+from schemas.comparison import BestNaturalImage, ImageComparison
 from schemas.dataset import ConditionTier, TargetDataset
+from schemas.field import GradientField, RegressionField
+from schemas.gabor import BestGabor, OptimalGabor
 from schemas.graph import STEPS
 from schemas.loading import load_dataset, response_block
-from schemas.mei import MEI, TightMEIMask, UnitSelection
+from schemas.mei import MEI, MEIMask, UnitSelection
+from schemas.mei_variants import DiverseMEI, SurroundMEI
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.operations import CodeVersion
 from schemas.readout import UnitReadout
@@ -40,6 +44,15 @@ from science.metrics import correlation
 from science.model.network import predict
 from science.model.weights import unpack
 from science.oracle import leave_one_out_oracle
+
+MADE_OF_MEIS = (
+    MEIMask,
+    DiverseMEI,
+    SurroundMEI,
+    GradientField,
+    BestNaturalImage,
+    ImageComparison,
+)
 
 N_UNITS = ANIMAL.n_cells
 SIZE = (ANIMAL.height, ANIMAL.width)
@@ -67,16 +80,26 @@ def test_there_is_one_row_for_everything_that_was_asked_for(populated):
         TargetDataset.Unit & populated.training_set: N_UNITS,
         Oracle.UnitScores & populated.training_set: N_UNITS,
         OracleRankedUnit.Unit & populated.training_set: N_UNITS,
-        TrainedModel & populated.training_set: 2 * len(SEEDS),
-        TrainedModel.UnitScore & populated.training_set: 2 * len(SEEDS) * N_UNITS,
-        Ensemble & populated.training_set: 1,
+        TrainedModel & populated.training_set: 2 * (len(SEEDS) + 1),
+        TrainedModel.UnitScore & populated.training_set: 2 * (len(SEEDS) + 1) * N_UNITS,
+        Ensemble & populated.training_set: 2,
         Ensemble.Member & populated.plan: len(SEEDS),
         Ensemble.UnitScore & populated.plan: N_UNITS,
-        ModelGroup.Best & populated.training_set: 1,
+        ModelGroup.Best & populated.training_set: 2,
         UnitSelection.Unit & populated.training_set: N_MEIS,
         MEI & populated.plan: n_blocks,
         MEI.Unit & populated.plan: N_MEIS,
-        TightMEIMask & populated.plan: n_blocks,
+        MEIMask & populated.plan: n_blocks,
+        MEI & populated.linear: n_blocks,
+        DiverseMEI & populated.plan: n_blocks,
+        SurroundMEI & populated.plan: n_blocks,
+        BestGabor & populated.training_set: 1,
+        BestGabor.Unit & populated.training_set: N_MEIS,
+        OptimalGabor & populated.training_set: n_blocks,
+        BestNaturalImage & populated.training_set: n_blocks,
+        GradientField & populated.training_set: n_blocks,
+        RegressionField.Unit & populated.training_set: N_UNITS,
+        ImageComparison & populated.training_set: n_blocks,
         InputResponse.Input & DAY_2: REPEATS * len(n_shown),
         ConfusionMatrix & DAY_2: 3,
         DiagonalTest & DAY_2: 3,
@@ -264,12 +287,12 @@ def test_the_activation_is_what_the_ensemble_answers_to_the_image(populated):
 
 
 def test_masks_lie_within_0_and_1_and_belong_to_living_meis(populated):
-    masks = (TightMEIMask.Unit & populated.plan).to_dicts()
+    masks = (MEIMask.Unit & populated.plan).to_dicts()
     alive = (MEI.Unit & populated.plan & "mei_status = 'ok'").to_arrays("unit_index")
     assert sorted(row["unit_index"] for row in masks) == sorted(alive)
     for row in masks:
-        assert row["tight_mask"].shape == SIZE
-        assert 0 <= row["tight_mask"].min() <= row["tight_mask"].max() <= 1
+        assert row["mei_mask"].shape == SIZE
+        assert 0 <= row["mei_mask"].min() <= row["mei_mask"].max() <= 1
 
 
 # --- the same again
@@ -285,7 +308,7 @@ def parts_of_mei(populated):
 
 
 def test_what_make_computes_for_a_key_is_what_is_stored(populated):
-    for table in (Oracle, TrainedModel, Ensemble, MEI, TightMEIMask):
+    for table in (Oracle, TrainedModel, Ensemble, MEI, MEIMask):
         key = (table & populated.training_set).keys(order_by="KEY")[0]
         computed = table().make_compute(key, *table().make_fetch(key))
         if table is Oracle:
@@ -305,7 +328,7 @@ def test_what_make_computes_for_a_key_is_what_is_stored(populated):
                     np.testing.assert_array_equal(computed[2].images[i], stored)
         else:
             for i, unit in enumerate(computed[0]):
-                stored = (TightMEIMask.Unit & key & {"unit_index": unit}).fetch1("tight_mask")
+                stored = (MEIMask.Unit & key & {"unit_index": unit}).fetch1("mei_mask")
                 np.testing.assert_array_equal(computed[1].masks[i], stored)
 
 
@@ -316,7 +339,8 @@ def test_deleted_meis_come_back_to_the_bit(populated):
         assert not MEI & populated.plan
         MEI.populate(populated.plan)
         assert parts_of_mei(populated) == before
-        TightMEIMask.populate(populated.plan)
+        for table in MADE_OF_MEIS:
+            table.populate(populated.training_set)
 
 
 def test_deleted_models_come_back_to_the_bit_with_everything_made_of_them(populated):
@@ -328,7 +352,8 @@ def test_deleted_models_come_back_to_the_bit_with_everything_made_of_them(popula
         assert not MEI & populated.plan
         # all that is in memory is forgotten, as in another process
         model.load_model.cache_clear()
-        for table in (TrainedModel, UnitReadout, Ensemble, ModelGroup, MEI, TightMEIMask):
+        models = (TrainedModel, UnitReadout, Ensemble, ModelGroup, BestGabor, OptimalGabor, MEI)
+        for table in models + MADE_OF_MEIS:
             table.populate(populated.training_set)
         again = trained(populated).to_arrays("weights_sha256", order_by="seed").tolist()
         assert again == weights

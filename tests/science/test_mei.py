@@ -4,18 +4,11 @@ import torch
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
-from science.mei import (
-    MEIParams,
-    ascend,
-    contrast_tuning,
-    gaussian_blur,
-    precondition,
-    preconditioner,
-)
+from science.mei import Allen, FixedContrast, InceptionLoop, ascend
 
 SHAPE = (18, 32)
 MEAN, STD = 111.3, 60.9
-FAST = MEIParams(iter_n=60, start_step=40.0, end_step=2.0)
+FAST = InceptionLoop(iter_n=60, start_step=40.0, end_step=2.0)
 
 
 def gabor(theta, phase=0.0, wavelength=8.0, sigma=4.0, shape=SHAPE):
@@ -27,7 +20,8 @@ def gabor(theta, phase=0.0, wavelength=8.0, sigma=4.0, shape=SHAPE):
 
 
 def linear(filters):
-    return lambda images: (images[:, 0] * filters).sum((-2, -1))
+    """Units whose response is the product of image and filter; filters (m, h, w)."""
+    return lambda images, units: (images[:, 0] * filters[units]).sum((-2, -1))
 
 
 def convnets(n_units, dead=()):
@@ -44,30 +38,30 @@ def convnets(n_units, dead=()):
     return respond_units
 
 
-def only(respond_units, units):
-    units = torch.as_tensor(units)
-    return lambda images: respond_units(images, units)
+def only(respond_units, chosen):
+    chosen = torch.as_tensor(chosen)
+    return lambda images, units: respond_units(images, chosen[units])
 
 
 def test_defaults_are_the_published_row():
-    params = MEIParams()
+    params = InceptionLoop()
     assert (params.iter_n, params.start_sigma, params.end_sigma) == (1000, 1.5, 0.01)
     assert (params.start_step, params.end_step) == (3.0, 0.125)
     assert (params.precond, params.step_gain, params.blur, params.norm) == (0.1, 0.1, True, None)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"iter_n": 0}, {"precond": -1}, {"norm": 0}, {"jitter": 1}, {"start_step": np.inf}]
+    "bad", [{"iter_n": 0}, {"precond": -1}, {"norm": 0}, {"jiter": 1}, {"start_step": np.inf}]
 )
 def test_params_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
-        MEIParams(**bad)
+        InceptionLoop(**bad)
 
 
 def test_linear_unit_saturates_to_the_sign_of_its_filter():
     filters = torch.stack([gabor(0.3), gabor(1.2, phase=1.0)])
     filters[filters.abs() < 1e-3] = 0
-    params = MEIParams(iter_n=50, start_step=1e8, end_step=1e8, precond=0, blur=False)
+    params = InceptionLoop(iter_n=50, start_step=1e8, end_step=1e8, precond=0, blur=False)
     result = ascend(linear(filters), [1, 2], SHAPE, MEAN, STD, params)
     driven = filters.numpy() != 0
     expected = np.where(filters.numpy() > 0, 255, 0)
@@ -78,7 +72,7 @@ def test_linear_unit_saturates_to_the_sign_of_its_filter():
 
 def test_linear_unit_under_a_norm_converges_to_its_preconditioned_filter():
     filters = torch.stack([gabor(0.3), gabor(1.2, phase=1.0), gabor(2.0, wavelength=5.0)])
-    params = MEIParams(iter_n=200, start_step=20, end_step=20, blur=False, norm=10.0)
+    params = InceptionLoop(iter_n=200, start_step=20, end_step=20, blur=False, norm=10.0)
     result = ascend(linear(filters), [1, 2, 3], SHAPE, MEAN, STD, params)
     full = np.fft.fft2(filters.double().numpy())
     ky, kx = (np.minimum(np.arange(n), n - np.arange(n)) for n in SHAPE)
@@ -89,27 +83,6 @@ def test_linear_unit_under_a_norm_converges_to_its_preconditioned_filter():
     cosine /= np.linalg.norm(target, axis=1)
     assert cosine.min() >= 0.99
     np.testing.assert_allclose(result.images.std((1, 2)), 10.0, rtol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(36, 64), (9, 15)])
-def test_preconditioner(shape):
-    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(precondition(images, preconditioner(shape, 0.0)), images)
-    gain = preconditioner(shape, 0.1).double()
-    width = shape[1]
-    full = torch.stack([gain[:, min(j, width - j)] for j in range(width)], dim=1)
-    assert full.mean().item() == pytest.approx(1, abs=1e-6)
-    # Amplitude falls as f^-0.2 and no bin but the first is taken for DC.
-    assert (gain[0, 4] / gain[0, 1]).item() == pytest.approx(4**-0.2, rel=1e-6)
-    assert (gain[-1, 0] / gain[1, 0]).item() == pytest.approx(1, rel=1e-6)
-    assert (gain[-3, 0] / gain[0, 1]).item() == pytest.approx(3**-0.2, rel=1e-6)
-
-
-@pytest.mark.parametrize("sigma", [0.1, 0.4, 1.5, 6.0])
-def test_blur_is_scipys(sigma):
-    images = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    expected = gaussian_filter(images.double().numpy(), (0, sigma, sigma), mode="reflect")
-    np.testing.assert_allclose(gaussian_blur(images, sigma).numpy(), expected, atol=1e-6)
 
 
 def reference_ascent(filter_, start, params):
@@ -130,9 +103,9 @@ def reference_ascent(filter_, start, params):
 
 def test_every_step_follows_the_specification():
     filter_ = gabor(0.7)
-    frozen = MEIParams(iter_n=1, start_step=1e-30, blur=False)
-    start = ascend(linear(filter_), [4], SHAPE, MEAN, STD, frozen).images[0]
-    result = ascend(linear(filter_), [4], SHAPE, MEAN, STD, FAST)
+    frozen = InceptionLoop(iter_n=1, start_step=1e-30, blur=False)
+    start = ascend(linear(filter_[None]), [4], SHAPE, MEAN, STD, frozen).images[0]
+    result = ascend(linear(filter_[None]), [4], SHAPE, MEAN, STD, FAST)
     expected = reference_ascent(filter_.double().numpy(), start.astype(float), FAST)
     np.testing.assert_allclose(result.images[0], expected, atol=0.01)
     activation = ((expected - MEAN) / STD * filter_.double().numpy()).sum()
@@ -140,8 +113,8 @@ def test_every_step_follows_the_specification():
 
 
 def test_start_noise():
-    frozen = MEIParams(iter_n=1, start_step=1e-30, blur=False)
-    result = ascend(linear(gabor(0.0)), range(40), SHAPE, MEAN, STD, frozen)
+    frozen = InceptionLoop(iter_n=1, start_step=1e-30, blur=False)
+    result = ascend(linear(gabor(0.0).expand(40, -1, -1)), range(40), SHAPE, MEAN, STD, frozen)
     assert result.images.mean() == pytest.approx(128, abs=0.3)
     assert result.images.std() == pytest.approx(8, abs=0.2)
 
@@ -173,8 +146,8 @@ def test_dead_unit_is_flagged_and_only_blurred():
     respond = only(convnets(3, dead=[1]), [0, 1, 2])
     params = FAST.model_copy(update={"blur": False})
     result = ascend(respond, [7, 8, 9], SHAPE, MEAN, STD, params)
-    assert result.alive.tolist() == [True, False, True]
-    frozen = MEIParams(iter_n=1, start_step=1e-30, blur=False)
+    assert result.status.tolist() == ["ok", "dead", "ok"]
+    frozen = InceptionLoop(iter_n=1, start_step=1e-30, blur=False)
     start = ascend(respond, [7, 8, 9], SHAPE, MEAN, STD, frozen)
     np.testing.assert_allclose(result.images[1], start.images[1], atol=1e-4)
     assert result.activations[1] == 1
@@ -182,9 +155,9 @@ def test_dead_unit_is_flagged_and_only_blurred():
 
 @pytest.mark.parametrize("theta", [0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4])
 def test_energy_unit_gets_its_orientation(theta):
-    even, odd = gabor(theta), gabor(theta, phase=np.pi / 2)
+    even, odd = (linear(gabor(theta, phase)[None]) for phase in (0, np.pi / 2))
     result = ascend(
-        lambda images: linear(even)(images) ** 2 + linear(odd)(images) ** 2,
+        lambda images, units: even(images, units) ** 2 + odd(images, units) ** 2,
         [3], SHAPE, MEAN, STD, FAST,
     )  # fmt: skip
     rows, columns = np.gradient(result.images[0].astype(float))
@@ -195,7 +168,7 @@ def test_energy_unit_gets_its_orientation(theta):
 def test_curve_rises_and_steps_are_reported():
     done = []
     params = FAST.model_copy(update={"iter_n": 250})
-    result = ascend(linear(gabor(0.3)), [1], SHAPE, MEAN, STD, params, on_step=done.append)
+    result = ascend(linear(gabor(0.3)[None]), [1], SHAPE, MEAN, STD, params, on_step=done.append)
     assert done == list(range(1, 251))
     assert result.curve_steps.tolist() == list(range(0, 250, 3))
     assert result.curve.shape == (1, 84)
@@ -205,44 +178,197 @@ def test_curve_rises_and_steps_are_reported():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="seeds is empty"):
-        ascend(linear(gabor(0.0)), [], SHAPE, MEAN, STD, FAST)
+        ascend(linear(gabor(0.0)[None]), [], SHAPE, MEAN, STD, FAST)
     with pytest.raises(ValueError, match="std > 0"):
-        ascend(linear(gabor(0.0)), [1], SHAPE, MEAN, 0.0, FAST)
+        ascend(linear(gabor(0.0)[None]), [1], SHAPE, MEAN, 0.0, FAST)
     with pytest.raises(ValueError, match=r"shape \(2,\), got \(2, 18, 32\)"):
-        ascend(lambda images: images[:, 0], [1, 2], SHAPE, MEAN, STD, FAST)
+        ascend(lambda images, _: images[:, 0], [1, 2], SHAPE, MEAN, STD, FAST)
     with pytest.raises(ValueError, match="not differentiable"):
-        ascend(lambda images: torch.ones(len(images)), [1], SHAPE, MEAN, STD, FAST)
+        ascend(lambda images, _: torch.ones(len(images)), [1], SHAPE, MEAN, STD, FAST)
+
+
+def test_a_unit_that_is_not_finite_is_flagged_and_harms_no_other():
+    respond_units = convnets(3)
     gains = torch.tensor([1.0, np.nan, 1.0])
-    with pytest.raises(ValueError, match=r"units \[1\]"):
-        ascend(lambda i: linear(gabor(0.0))(i) * gains, [1, 2, 3], SHAPE, MEAN, STD, FAST)
+    broken = ascend(
+        lambda images, units: respond_units(images, units) * gains[units],
+        [7, 8, 9], SHAPE, MEAN, STD, FAST,
+    )  # fmt: skip
+    sound = ascend(only(respond_units, [0, 2]), [7, 9], SHAPE, MEAN, STD, FAST)
+    assert broken.status.tolist() == ["ok", "nonfinite", "ok"]
+    assert np.isfinite(broken.images).all()
+    np.testing.assert_allclose(broken.images[[0, 2]], sound.images, atol=1e-2)
 
 
-def test_contrast_tuning_of_known_units():
-    image = 100 + 60 * gabor(0.0).numpy() / gabor(0.0).abs().max().item()
-    image -= image.mean() - 100
-    images = np.stack([image, image, np.full_like(image, 111.3)])
-    filter_ = torch.tensor(image - image.mean())
-    preferred = 5.0  # grey levels of std at which the second unit responds most
-
-    def respond(z):
-        contrast = z[:, 0].std((-2, -1), correction=0) * STD
-        rising = linear(filter_)(z)
-        return torch.stack([rising[0], -((contrast[1] - preferred) ** 2), contrast[2] * 0 + 1])
-
-    tuning = contrast_tuning(respond, images, MEAN, STD)
-    delta = image - image.mean()
-    largest = min((255 - image.mean()) / delta.max(), image.mean() / -delta.min())
-    assert tuning.monotonic.tolist() == [True, False, True]
-    assert tuning.sat_contrast[0] == pytest.approx(largest * image.std(), rel=1e-4)
-    assert tuning.max_contrast[0] == tuning.sat_contrast[0]
-    full = (image.mean() + largest * delta - MEAN) / STD
-    assert tuning.max_activation[0] == pytest.approx((full * filter_.numpy()).sum(), rel=1e-4)
-    assert tuning.max_contrast[1] == pytest.approx(preferred, abs=0.05)
-    assert tuning.lim_contrast[0] == pytest.approx(255 / np.ptp(image) * image.std(), rel=1e-5)
-    assert tuning.sat_contrast[2] == 0 and np.isnan(tuning.lim_contrast[2])
-    np.testing.assert_allclose(tuning.img_mean, [100, 100, 111.3], rtol=1e-5)
+def test_least_exciting_inputs_are_the_most_exciting_ones_of_the_negative_unit():
+    respond_units = convnets(3)
+    least = FAST.model_copy(update={"excite": "least"})
+    found = ascend(respond_units, [7, 8, 9], SHAPE, MEAN, STD, least)
+    expected = ascend(
+        lambda images, units: -respond_units(images, units), [7, 8, 9], SHAPE, MEAN, STD, FAST
+    )
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-3)
+    assert (found.activations < found.curve[:, 0] - 0.1).all()
 
 
-def test_contrast_tuning_refuses_z_scores():
-    with pytest.raises(ValueError, match=r"units \[1\] leave 0..255"):
-        contrast_tuning(linear(gabor(0.0)), np.stack([gabor(0.0) * 0, gabor(0.0)]), MEAN, STD)
+def test_several_starts_keep_the_best_and_tell_how_far_they_agree():
+    filters = torch.stack([gabor(0.3), gabor(1.2, phase=1.0)])
+    even, odd = filters, torch.stack([gabor(0.3, np.pi / 2), gabor(1.2, 1.0 + np.pi / 2)])
+
+    def half_complex(images, units):
+        """One linear unit, and one without a preferred phase."""
+        energy = linear(even)(images, units) ** 2 + linear(odd)(images, units) ** 2
+        return torch.where(units == 1, energy, linear(even)(images, units))
+
+    params = FAST.model_copy(update={"n_starts": 6})
+    result = ascend(half_complex, [5, 6], SHAPE, MEAN, STD, params)
+    assert result.start_images.shape == (2, 6, *SHAPE)
+    best = result.start_activations.argmax(1)
+    np.testing.assert_array_equal(result.images, result.start_images[[0, 1], best])
+    np.testing.assert_array_equal(result.activations, result.start_activations.max(1))
+    pairs = [np.corrcoef(images.reshape(6, -1)) for images in result.start_images.astype(float)]
+    expected = [pair[np.triu_indices(6, 1)].mean() for pair in pairs]
+    np.testing.assert_allclose(result.agreement, expected, atol=1e-6)
+    assert result.agreement[0] > 0.9 > 0.7 > result.agreement[1]
+    single = ascend(half_complex, [5, 6], SHAPE, MEAN, STD, FAST)
+    assert np.isnan(single.agreement).all()
+
+
+def test_patience_lets_images_leave_the_batch_once_they_cease_to_improve():
+    respond_units = convnets(4)
+    slow = InceptionLoop(iter_n=400, start_step=20, end_step=20, blur=False, norm=15.0)
+    full = ascend(respond_units, [1, 2, 3, 4], SHAPE, MEAN, STD, slow)
+    stops = slow.model_copy(update={"patience": 20, "tolerance": 1e-3})
+    batches = []
+
+    def watched(images, units):
+        batches.append(len(units))
+        return respond_units(images, units)
+
+    early = ascend(watched, [1, 2, 3, 4], SHAPE, MEAN, STD, stops)
+    assert full.stopping.tolist() == ["steps"] * 4 and (full.n_steps == 400).all()
+    assert early.stopping.tolist() == ["converged"] * 4 and (early.n_steps < 300).all()
+    assert sum(batches[:-1]) == early.n_steps.sum() + 4  # the step that found no improvement
+    np.testing.assert_allclose(early.activations, full.activations, rtol=0.03)
+    after = early.curve_steps[None] > early.n_steps[:, None]
+    assert np.isnan(early.curve[after]).all() and np.isfinite(early.curve[~after]).all()
+
+
+def test_train_norm_limits_what_the_model_sees_and_not_the_image():
+    seen = []
+
+    def watched(images, units):
+        seen.append(images.std((-2, -1), correction=0).max().item() * STD)
+        return linear(gabor(0.3)[None])(images, units)
+
+    params = InceptionLoop(iter_n=20, start_step=1e3, end_step=1e3, blur=False, train_norm=11.0)
+    result = ascend(watched, [1], SHAPE, MEAN, STD, params)
+    assert max(seen[:-1]) == pytest.approx(11.0, rel=1e-4)
+    assert result.images.std() > 20
+
+
+def test_jitter_rolls_what_the_model_sees_and_the_step_back():
+    filter_, seen = gabor(0.3), []
+
+    def watched(images, units):
+        seen.append(images[0, 0])
+        return linear(filter_[None])(images, units)
+
+    params = InceptionLoop(iter_n=3, jitter=3, blur=False, precond=0.0, noise_sd=30.0)
+    result = ascend(watched, [1], SHAPE, MEAN, STD, params)
+    x, moves = seen[-1], []
+    for step in (2, 1, 0):
+        shifts = [(r, c) for r in range(-3, 4) for c in range(-3, 4)]
+        size = (params.start_step + (params.end_step - params.start_step) * step / 3) * 0.1 / 255
+
+        def before(shift, x=x, size=size):
+            own = torch.roll(filter_, tuple(-s for s in shift), (-2, -1))
+            return x - size * own / own.abs().mean()
+
+        errors = [
+            (torch.roll(before(s), s, (-2, -1)) - seen[step]).abs().max().item() for s in shifts
+        ]
+        moves.append(shifts[int(np.argmin(errors))])
+        assert min(errors) < 1e-4
+        x = before(moves[-1])
+    assert len(set(moves)) > 1 and np.isfinite(result.images).all()
+
+
+def test_fixed_contrast_reaches_the_blurred_filter_at_its_contrast():
+    filters = torch.stack([gabor(0.3), gabor(1.2, phase=1.0)])
+    filters = filters - filters.mean((-2, -1), keepdim=True)
+    result = ascend(linear(filters), [1, 2], SHAPE, MEAN, STD, FixedContrast(iter_n=50))
+    expected = gaussian_filter(filters.double().numpy(), (0, 1, 1))
+    expected -= expected.mean((1, 2), keepdims=True)
+    found = result.images.astype(float) - MEAN
+    np.testing.assert_allclose(found.std((1, 2)), 0.25 * STD, rtol=1e-4)
+    np.testing.assert_allclose(found.mean((1, 2)), 0, atol=1e-3)
+    cosine = (found * expected).sum((1, 2)) / (
+        np.linalg.norm(found, axis=(1, 2)) * np.linalg.norm(expected, axis=(1, 2))
+    )
+    assert cosine.min() >= 0.99
+    np.testing.assert_allclose(result.contrast_curve[:, 1:], 0.25 * STD, rtol=1e-4)
+
+
+def test_norm_constraint_without_smoothing_is_the_scaled_filter():
+    filters = torch.stack([gabor(0.3), gabor(1.2, phase=1.0)])
+    params = FixedContrast(iter_n=200, gradient_sigma=0.0, mean=None)
+    result = ascend(linear(filters), [1, 2], SHAPE, MEAN, STD, params)
+    found = (result.images.astype(float) - MEAN).reshape(2, -1)
+    target = filters.double().numpy().reshape(2, -1)
+    found = found - found.mean(1, keepdims=True)
+    target = target - target.mean(1, keepdims=True)
+    cosine = (found * target).sum(1) / np.linalg.norm(found, axis=1)
+    assert (cosine / np.linalg.norm(target, axis=1)).min() >= 0.99
+
+
+def test_impossible_contrast_is_refused():
+    with pytest.raises(ValueError, match=r"at most 126\.5 fit into 0\.\.255"):
+        ascend(linear(gabor(0.0)[None]), [1], SHAPE, MEAN, STD, FixedContrast(contrast=2.5))
+    with pytest.raises(ValueError, match=r"at most 0\.0 fit"):
+        ascend(linear(gabor(0.0)[None]), [1], SHAPE, MEAN, STD, FixedContrast(mean=3.0))
+
+
+def allen_reference(filter_, start, params):
+    """The text of allen_mei 5 for one linear unit of images in [0, 1], in float64 numpy."""
+    x, sigma, (height, width) = start, params.sigma, start.shape
+    ky = np.arange(height)
+    if not params.legacy:
+        ky = np.minimum(ky, height - ky)
+    kx = np.minimum(np.arange(width), width - np.arange(width))
+    radius = np.sqrt(ky[:, None] ** 2 + kx**2.0)
+    radius = radius + 1e-8 if params.legacy else np.maximum(radius, 1)
+    gain = 1 / radius**params.exponent
+    half = gain[:, : width // 2 + 1]
+    half = half / (half if params.legacy else gain).mean()
+    for i in range(1, params.iter_n + 1):
+        spread = x.std(ddof=1)
+        towards = np.sign(params.contrast - spread) * (x - x.mean()) / (spread * (x.size - 1))
+        gradient = filter_ + params.contrast_weight * towards
+        x = x + params.step * np.fft.irfft2(np.fft.rfft2(gradient) * half, s=x.shape)
+        sigma += (0.001 - sigma) * i / params.iter_n
+        x = gaussian_filter(x, sigma)
+        x = (x - x.min()) / (x.max() - x.min())
+    return x
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_allen_follows_its_specification(legacy):
+    params = Allen(iter_n=40, sigma=2.0, legacy=legacy)
+    filter_ = gabor(0.7)  # on images in [0, 1]: z-scores times STD / 255
+    respond = linear(filter_[None] * STD / 255)
+    frozen = params.model_copy(update={"iter_n": 1, "step": 1e-30, "sigma": 1e-3})
+    start = ascend(respond, [4], SHAPE, MEAN, STD, frozen).images[0] / 255
+    result = ascend(respond, [4], SHAPE, MEAN, STD, params)
+    expected = allen_reference(filter_.double().numpy(), start.astype(float), params)
+    np.testing.assert_allclose(result.images[0] / 255, expected, atol=2e-4)
+
+
+def test_allen_reaches_the_same_image_from_noise_and_from_black():
+    respond_units = convnets(5)
+    result = ascend(
+        respond_units, range(5), SHAPE, MEAN, STD, Allen(iter_n=200, starts=("noise", "black"))
+    )
+    assert result.start_images.shape == (5, 2, *SHAPE)
+    assert np.median(result.agreement) >= 0.9
+    assert result.images.min((1, 2)).max() < 1e-3 and result.images.max((1, 2)).min() > 254.9

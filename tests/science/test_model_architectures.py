@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from science.model import Ensemble, ImageModelConfig, ImageNetwork
+from science.model.own_units import OwnUnits
 from science.model.registry import CORES, MODULATORS, READOUTS, SHIFTERS
 from science.model.weights import pack, unpack
 
@@ -116,14 +117,27 @@ def test_every_term_is_weighted_by_a_gamma(config):
 
 
 @every
-def test_respond_is_the_chosen_entries_of_forward_at_rest(config):
+def test_own_units_are_the_chosen_entries_of_forward_at_rest(config):
     networks, (images, *_) = [network_of(config), network_of(config, 1)], trials()
-    units = torch.tensor([0, 4, 4, 2, 1, 3])
-    for network in (networks[0], Ensemble(networks)):
-        expected = network(images, "a")[torch.arange(6), units]
-        torch.testing.assert_close(
-            network.respond(images, "a", units), expected, rtol=1e-4, atol=1e-5
-        )
+    columns = [("a", 0), ("b", 2), ("a", 4), ("a", 4), ("b", 0), ("a", 3)]
+    expected_of, own = Ensemble(networks), OwnUnits(Ensemble(networks), columns)
+
+    def forward(images):
+        rows = {key: expected_of(images, key) for key in UNITS}
+        return torch.stack([rows[key][:, unit] for key, unit in columns], dim=1)
+
+    def gradient(respond):
+        leaf = images.clone().requires_grad_()
+        responses = respond(leaf)
+        return responses.detach(), torch.autograd.grad(responses.sum(), leaf)[0]
+
+    close = {"rtol": 1e-3, "atol": 1e-4}
+    torch.testing.assert_close(own.all(images), forward(images), **close)
+    for got, expected in zip(gradient(own), gradient(lambda i: forward(i).diagonal()), strict=True):
+        torch.testing.assert_close(got, expected, **close)
+    torch.testing.assert_close(
+        own(images[:3], torch.tensor([5, 1, 1])), forward(images[:3])[[0, 1, 2], [5, 1, 1]], **close
+    )
 
 
 @every

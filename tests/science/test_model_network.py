@@ -60,15 +60,6 @@ def test_output_is_elu_plus_one_and_never_negative():
     assert linear.min() < -1 and network(images, KEY).min() >= 0
 
 
-@pytest.mark.parametrize("ensemble", [False, True])
-def test_respond_is_the_chosen_entries_of_forward(ensemble):
-    network = Ensemble([network_of(0), network_of(1)]) if ensemble else network_of()
-    images, units = random(9, 1, 12, 16), torch.tensor([0, 4, 4, 2, 1, 3, 0, 1, 2])
-    expected = network(images, KEY)[torch.arange(9), units]
-    torch.testing.assert_close(network.respond(images, KEY, units), expected)
-    assert expected.std() > 0.1
-
-
 def test_gradient_reaches_every_parameter_of_the_recording():
     network = network_of().train()
     loss = network(random(9, 1, 12, 16), KEY).square().sum()
@@ -130,8 +121,6 @@ def test_misuse_is_named():
         network(torch.zeros(1, 1, 16, 12), KEY)
     with pytest.raises(ValueError, match="no readout 'b'"):
         network(torch.zeros(1, 1, 12, 16), "b")
-    with pytest.raises(ValueError, match="one unit per image"):
-        network.respond(torch.zeros(2, 1, 12, 16), KEY, torch.tensor([0]))
     with pytest.raises(ValueError, match="dot"):
         ImageNetwork(CONFIG, (12, 16), {"a.b": 1})
     with pytest.raises(ValueError, match="at least one recording"):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from science.model.cores.gabor import GaborCoreConfig, gabor_bank
 from science.model.cores.geometry import MapGeometry
+from science.model.cores.windows import cut
 from science.model.regularizer import group_sparsity
 from science.params import NonNegative, Params, Positive
 
@@ -150,6 +151,13 @@ class EnergyCore(nn.Module):
             maps = F.elu(norm(convolution(maps)))
             outputs.append(maps)
         return torch.cat(outputs, dim=1)
+
+    def windows(self, images: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return a window of each image's map; see `StackedCore.windows`.
+
+        The coarse octaves of one element see most of the image: the whole map is computed.
+        """
+        return cut(self.forward(images), corners, size)
 
     def log_energy(self, images: Tensor) -> Tensor:
         """Log energies, octave after octave.

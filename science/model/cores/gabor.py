@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from science.model.cores.geometry import MapGeometry
+from science.model.cores.windows import cut
 from science.params import Params, Positive
 
 PHASES = 4  # of the simple cells: both signs of the even and of the odd filter
@@ -130,6 +131,14 @@ class GaborCore(nn.Module):
         if self.config.simple:
             channels += [F.relu(even), F.relu(-even), F.relu(odd), F.relu(-odd)]
         return self.norm(torch.cat(channels, dim=1))
+
+    def windows(self, images: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
+        """Compute a window of each image's map; see `StackedCore.windows`.
+
+        A window that leaves the map holds there what the filters answer to grey.
+        """
+        height, width = (n + self.config.input_kern - 1 for n in size)
+        return self.forward(cut(images, corners, (height, width)))
 
     def regularizers(self) -> dict[str, Tensor]:
         """Nothing to regularise."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from science.model.cores.geometry import MapGeometry
+from science.model.cores.windows import cut, trimmed, within
 from science.model.regularizer import group_sparsity, laplace_weights, smoothness
 from science.params import NonNegative, Params
 
@@ -142,15 +143,63 @@ class StackedCore(nn.Module):
         del generator
         outputs: list[Tensor] = []
         inputs = images.contiguous(memory_format=torch.channels_last)
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+        for layer, convolution in enumerate(self.convolutions):
             if outputs:
                 inputs = torch.cat(outputs[-self.config.skip :], dim=1)
-            output = convolution(inputs)
-            if not outputs and self.config.input_pool > 1:
-                output = F.avg_pool2d(output, self.config.input_pool)
-            output = norm(output)
-            outputs.append(output if self.config.linear else F.elu(output))
+            outputs.append(self._layer(layer, inputs, convolution.padding))
         return torch.cat(outputs, dim=1)
+
+    def windows(self, images: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
+        """Compute a window of each image's map from the patch of the image that it sees.
+
+        Parameters
+        ----------
+        images : Tensor
+            float32, (b, 1, h, w), z-scored.
+        corners : Tensor
+            int64, (b, 2), row and column of each window's first element.
+        size : tuple of int
+            Height and width of the windows, elements.
+
+        Returns
+        -------
+        Tensor
+            float32, (b, channels, *size): the windows of what `forward` returns, as long as no
+            batch statistics are taken.
+        """
+        config = self.config
+        reach = config.hidden_kern // 2
+        margin = reach * (config.layers - 1)
+        first = (corners - margin) * config.input_pool - config.input_padding
+        patch = [(n + 2 * margin) * config.input_pool + config.input_kern - 1 for n in size]
+        inputs = cut(images, first, (patch[0], patch[1]))
+        outputs: list[Tensor] = []
+        for layer in range(config.layers):
+            if outputs:
+                inputs = torch.cat(outputs[-config.skip :], dim=1)
+                outputs = [trimmed(earlier, reach) for earlier in outputs]
+                margin -= reach
+            output = self._layer(layer, inputs, padding=0)
+            grown = (size[0] + 2 * margin, size[1] + 2 * margin)
+            inside = within(corners - margin, grown, self.output_shape[1:])
+            # Beyond its edges `forward` pads every layer with zeros.
+            outputs.append(output if inside is None else output * inside)
+        return torch.cat(outputs, dim=1)
+
+    def _layer(self, layer: int, inputs: Tensor, padding: int | tuple[int, ...] | str) -> Tensor:
+        """Convolve, pool (the first layer), normalise and activate."""
+        weight, norm = self.convolutions[layer].weight, self.norms[layer]
+        bias = None
+        if not self.training:  # the statistics are constants: a factor of weights, and a bias
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            weight = weight * scale[:, None, None, None]
+            bias = norm.bias - norm.running_mean * scale
+        maps = F.conv2d(inputs, weight, bias, padding=padding)
+        if layer == 0 and self.config.input_pool > 1:
+            maps = F.avg_pool2d(maps, self.config.input_pool)
+        if self.training:
+            maps = norm(maps)
+        return maps if self.config.linear else F.elu(maps)
 
     def regularizers(self) -> dict[str, Tensor]:
         """Smoothness of the first and group sparsity of the other layers, times their gamma."""

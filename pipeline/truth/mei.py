@@ -1,9 +1,4 @@
-"""What is right: results beside the truth of virtual recordings. For reports and tests only.
-
-Every statistic of the report that a test asserts on is computed here, and only here. Restrict the
-queries to one ensemble, one method and one mask method where an average over units is wanted:
-a unit has a row for each of them.
-"""
+"""MEIs beside the true receptive fields and responses of virtual recordings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,29 +7,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.ingest.virtual import load_animal
-from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
+from pipeline.truth.cells import SCAN, WELL_PREDICTED, frame, true_cells
 from schemas.dataset import ConditionTier, TargetDataset
-from schemas.mei import MEI, TightMEIMask
+from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble
 from schemas.recording import VirtualAnimal
 from schemas.responses import Frame
+from science.virtual import CELL_TYPES
 from science.virtual import VirtualAnimal as VirtualMouse
-
-WELL_PREDICTED = 0.3
-"""Ensemble validation correlation (single trials) above which a unit counts as well predicted.
-
-Fixed before the demo was tuned and not changed since. It lies more than three standard errors
-(1/sqrt(n)) above chance from a hundred validation images on, and below it a model explains less
-than a tenth of the single-trial variance, so that its MEI says little about the cell.
-"""
 
 TRAINING_QUANTILE = 0.995
 MARGIN = 0.05
 """An MEI must exceed this quantile of the cell's true responses to the training images by this
 fraction of their range."""
 
-SCAN = ("animal_id", "session", "scan_idx")
+ONE_FILTER = tuple(kind for kind, cell_type in CELL_TYPES.items() if len(cell_type.roles) == 1)
+"""Kinds of cells that one filter drives: their best image resembles it."""
+
 _TRUE_LEVELS = {
     "true_min": 0.0,
     "true_p05": 0.05,
@@ -154,20 +143,20 @@ def mei_truth(restriction: Any) -> pd.DataFrame:
     Parameters
     ----------
     restriction
-        Of `MEI.Unit` and `TightMEIMask.Unit`, for example the key of a training set.
+        Of `MEI.Unit` and `MEIMask.Unit`, for example the key of a training set.
 
     Returns
     -------
     DataFrame
         One row per row of `MEI.Unit` (and mask method), best validation correlation first. From
         the database: the key, `mei_status`, `mei`, `mei_activation`, `ensemble_validation_corr`,
-        scan and `unit_id`, and `mask_hash`, `tight_mask`, `mask_status`, `reduction_ratio` where
+        scan and `unit_id`, and `mask_hash`, `mei_mask`, `mask_status`, `reduction_ratio` where
         there is a mask. From the truth, missing where the recording is not virtual or the model
         sees another image size than the animal: `kind`; `true_mei`, the expected response (spikes
         a trial, gain 1) to the MEI, and `true_min` to `true_max`, quantiles of the responses to
-        the images of the train tier; `exceeds`; `cosine` of simple cells and `plane_cosine` of
-        complex ones; `nearest_field`, the filter, or for complex cells the member of the
-        quadrature pair's plane nearest to the MEI.
+        the images of the train tier; `exceeds`; `cosine` of cells of `ONE_FILTER` and
+        `plane_cosine` of complex ones; `nearest_field`, the first filter, or for complex cells the
+        member of the quadrature pair's plane nearest to the MEI.
     """
     units = _mei_units(restriction)
     truth: dict[Any, dict[str, Any]] = {}
@@ -182,7 +171,7 @@ def mei_truth(restriction: Any) -> pd.DataFrame:
 def summarise(units: pd.DataFrame) -> MEISummary:
     """Average the result of `mei_truth` over units."""
     known = units[units.kind.notna()]
-    cosines, plane = known.cosine.dropna(), known.plane_cosine.dropna()
+    cosines, plane = known.cosine[known.kind == "simple"].dropna(), known.plane_cosine.dropna()
     well = known[known.ensemble_validation_corr > WELL_PREDICTED]
     return MEISummary(
         n_simple=len(cosines),
@@ -197,12 +186,12 @@ def summarise(units: pd.DataFrame) -> MEISummary:
 def _mei_units(restriction: Any) -> pd.DataFrame:
     columns = ("mei_status", "mei", "mei_activation", "ensemble_validation_corr", "unit_id")
     found = MEI.Unit * TargetDataset.Unit * Ensemble.UnitScore & restriction
-    units = _frame(found.proj(*columns, *SCAN), [*MEI.Unit.primary_key, *columns, *SCAN])
+    units = frame(found.proj(*columns, *SCAN), [*MEI.Unit.primary_key, *columns, *SCAN])
     numbers = ["mei_activation", "ensemble_validation_corr"]
     units[numbers] = units[numbers].astype(float)
-    names = ("tight_mask", "mask_status", "reduction_ratio")
-    masks = (TightMEIMask.Unit & restriction).proj(*names)
-    masks = _frame(masks, [*TightMEIMask.Unit.primary_key, *names])
+    names = ("mei_mask", "mask_status", "reduction_ratio")
+    masks = (MEIMask.Unit & restriction).proj(*names)
+    masks = frame(masks, [*MEIMask.Unit.primary_key, *names])
     return units.merge(masks, "left", on=MEI.Unit.primary_key)
 
 
@@ -210,12 +199,11 @@ def _scan_truth(member: dict[str, Any], units: pd.DataFrame) -> dict[Any, dict[s
     """Truth of units of one recording in one training set, by index; empty if it is not known."""
     if not VirtualAnimal & member:
         return {}
-    animal, session = load_animal({a: member[a] for a in SCAN})
     images = _training_images(member)
-    if images.shape[1:] != animal.filters.shape[1:]:
+    known = true_cells(member, units.unit_id, images.shape[1:])
+    if known is None:
         return {}
-    rows = np.searchsorted(session.unit_ids, units.unit_id)
-    cells, drift = session.cells[rows], session.drift[rows]
+    animal, cells, drift = known.animal, known.cells, known.drift
     training = (animal.rates(images)[:, cells] * drift).T
     levels = np.quantile(training, list(_TRUE_LEVELS.values()), axis=1).T
     truth = {}
@@ -237,12 +225,14 @@ def _field_truth(animal: VirtualMouse, cell: int, unit: pd.Series) -> dict[str, 
     kind, field = animal.kind[cell], animal.filters[cell]
     if kind == "undriven":
         return {}
-    if not isinstance(unit.tight_mask, np.ndarray):
+    if not isinstance(unit.mei_mask, np.ndarray):
         return {"nearest_field": field}
-    if kind == "simple":
-        return {"nearest_field": field, "cosine": signed_cosine(unit.mei, field, unit.tight_mask)}
+    if kind in ONE_FILTER:
+        return {"nearest_field": field, "cosine": signed_cosine(unit.mei, field, unit.mei_mask)}
+    if kind != "complex":
+        return {"nearest_field": field}
     pair = np.stack([field, animal.quadrature[cell]])
-    cosine, nearest = plane_cosine(unit.mei, pair, unit.tight_mask)
+    cosine, nearest = plane_cosine(unit.mei, pair, unit.mei_mask)
     return {"nearest_field": nearest, "plane_cosine": cosine}
 
 
@@ -252,101 +242,3 @@ def _training_images(member: dict[str, Any]) -> NDArray[np.float32]:
     shown = Frame.Condition * ConditionTier.Condition & source & "tier = 'train'"
     rows = np.sort(shown.to_arrays("frame_row"))
     return np.asarray((Frame & source).fetch1("frames"))[rows]
-
-
-def match_truth(restriction: Any) -> pd.DataFrame:
-    """Check the cell matches of closed-loop recordings.
-
-    Parameters
-    ----------
-    restriction
-        Of `BestProximityCellMatch.Unit`.
-
-    Returns
-    -------
-    DataFrame
-        One row per row of `BestProximityCellMatch.Unit`: its columns, `source_*` (the recorded
-        unit the model is of), and `right`, a nullable boolean: the same cell of the same animal;
-        missing where one of the two recordings is not virtual.
-    """
-    source = TargetDataset.Unit.proj(
-        **{f"source_{name}": name for name in SCAN}, source_unit_id="unit_id"
-    )
-    found = BestProximityCellMatch.Unit * source & restriction
-    matches = _frame(found, list(found.heading.names))
-    here = _cells(matches, SCAN, "matched_unit_id")
-    there = _cells(matches, tuple(f"source_{name}" for name in SCAN), "source_unit_id")
-    matches["right"] = pd.array(
-        [None if a is None or b is None else a == b for a, b in zip(here, there, strict=True)],
-        dtype="boolean",
-    )
-    return matches
-
-
-def _cells(
-    matches: pd.DataFrame, scan_columns: tuple[str, ...], unit_column: str
-) -> list[tuple[Any, ...] | None]:
-    """Identify the cell (animal, index) behind each row; None where it is not known."""
-    cells: list[tuple[Any, ...] | None] = [None] * len(matches)
-    for key, positions in matches.groupby(list(scan_columns)).indices.items():
-        scan = dict(zip(SCAN, map(int, key), strict=True))
-        if not VirtualAnimal & scan:
-            continue
-        animal, session = load_animal(scan)
-        units = np.searchsorted(session.unit_ids, matches[unit_column].to_numpy()[positions])
-        for position, cell in zip(positions, session.cells[units].tolist(), strict=True):
-            cells[position] = (animal.seed, animal.params, cell)
-    return cells
-
-
-def closed_loop_results(restriction: Any) -> pd.DataFrame:
-    """Summarise the confusion matrices of closed-loop recordings.
-
-    Parameters
-    ----------
-    restriction
-        Of `ConfusionMatrix`.
-
-    Returns
-    -------
-    DataFrame
-        One row per confusion matrix: its key; `n_matched`, modelled units that were matched;
-        `n_right`, of them rightly; `n_shown`, matched units whose own image was shown, the rows
-        of the matrix; `row_max_fraction`, of these, those that no other image drives more;
-        `n_right_shown` and `right_row_max_fraction`, the same among the rightly matched; and
-        `permutation_statistic`, `permutation_p` of `DiagonalTest`. NaN where unknown.
-    """
-    keys = (ConfusionMatrix & restriction).keys(order_by="KEY")
-    columns = [*ConfusionMatrix.primary_key, "n_matched", "n_right", "n_shown", "row_max_fraction"]
-    columns += ["n_right_shown", "right_row_max_fraction"]
-    columns += ["permutation_statistic", "permutation_p"]
-    return pd.DataFrame([_matrix_results(key) for key in keys], columns=columns)
-
-
-def _matrix_results(key: dict[str, Any]) -> dict[str, Any]:
-    matches = match_truth(key)
-    shown = (ConfusionMatrix.Diagonal & key & "diagonal_response IS NOT NULL").proj("row_max")
-    unit = ["training_set_hash", "unit_index"]
-    rows = _frame(shown, [*unit, "row_max"]).merge(matches[[*unit, "right"]], on=unit)
-    known = bool(matches.right.notna().all())
-    right = rows[rows.right.fillna(False).astype(bool)]
-    test = (DiagonalTest & key).to_dicts()
-    statistics = {
-        name: np.nan if not test or test[0][name] is None else test[0][name]
-        for name in ("permutation_statistic", "permutation_p")
-    }
-    return {
-        **key,
-        "n_matched": len(matches),
-        "n_right": int(matches.right.sum()) if known else np.nan,
-        "n_shown": len(rows),
-        "row_max_fraction": float(rows.row_max.astype(float).mean()),
-        "n_right_shown": len(right) if known else np.nan,
-        "right_row_max_fraction": float(right.row_max.astype(float).mean()) if known else np.nan,
-        **statistics,
-    }
-
-
-def _frame(query: Any, columns: list[str]) -> pd.DataFrame:
-    """Fetch rows in the order of their key, with all columns even when there are none."""
-    return pd.DataFrame(query.to_dicts(order_by="KEY"), columns=columns)
