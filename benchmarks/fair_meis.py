@@ -146,11 +146,11 @@ def seen(method: str, plan: dict[str, str]) -> dict[str, Any]:
         result["diverse_correlation"] = rows.groupby("kind").diverse_correlation.median().to_dict()
     agreement = (MEI.Unit & of_method & "start_agreement IS NOT NULL").to_dicts()
     if agreement:
-        chosen = set(well.unit_index)
-        values = [r["start_agreement"] for r in agreement if r["unit_index"] in chosen]
+        rows = pd.DataFrame(agreement).merge(well[["unit_index", "kind"]], on="unit_index")
+        alike = rows.start_agreement.astype(float)
         result["start_agreement"] = {
-            "median": float(np.median(values)),
-            "at_least_0.9": float(np.mean(np.array(values) >= 0.9)),
+            "median": float(alike.median()),
+            "at_least_0.9": (alike >= 0.9).groupby(rows.kind).mean().round(3).to_dict(),
         }
     compared = comparison_truth(of_method)
     if len(compared):
