@@ -35,6 +35,7 @@ def facts(unit: pd.Series, rows: UnitRows) -> dict[str, Facts]:
         "Regression field": _regression(rows.regression),
         "Diverse inputs": _diverse(rows.diverse),
         "Surround": _surround(rows.surrounds),
+        "Recorded Gabors": _recorded(rows.recorded_gabors),
     }
     return {heading: said for heading, said in found.items() if said}
 
@@ -134,3 +135,20 @@ def _surround(rows: list[Row]) -> Facts:
         else "nothing outside the mask matters"
         for row in rows
     }
+
+
+def _recorded(rows: list[Row]) -> Facts:
+    """Compare MEI and recorded Gabors inside their discs, on a scale from 0 to 1 (allen_mei 6)."""
+    return {
+        f"{name}, MEI and Gabor": " and ".join(number(row[f"{of}_{what}"], 3) for of in _COMPARED)
+        for row in rows
+        for name, what in (
+            ("luminance", "luminance"),
+            ("contrast", "disc_contrast"),
+            ("SI1", "symmetry_1"),
+            ("SI2", "symmetry_2"),
+        )
+    }
+
+
+_COMPARED = ("mei", "gabor")

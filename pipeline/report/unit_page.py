@@ -76,6 +76,8 @@ def _pictures(unit: pd.Series, rows: UnitRows, answers: Sequence[dict[str, Any]]
     spectra = {"MEI": images.get("mei", mei)}
     if "optimal_gabor" in images:
         spectra["optimal Gabor"] = images["optimal_gabor"]
+    if rows.recorded_gabors:
+        spectra["recorded Gabors"] = rows.recorded_gabors[0]["recorded_gabor"]
     variants = _variants(rows)
     heading = "The MEI with the edge of its mask" + "; surrounds, diverse inputs" * bool(variants)
     activation = f"activation {number(rows.mei['mei_activation'])}"
@@ -84,6 +86,7 @@ def _pictures(unit: pd.Series, rows: UnitRows, answers: Sequence[dict[str, Any]]
         groups=[
             Images(heading, [Shown("MEI", mei, activation, mask), *variants]),
             Images("Receptive fields", _fields(unit, rows), about_zero=True),
+            Images("The recorded Gabors that excited the unit most", _recorded(rows)),
             Images(
                 f"At equal mean ({level['compared_mean']:.0f}) and contrast "
                 f"(SD {level['compared_sd']:.1f} grey levels)",
@@ -128,6 +131,17 @@ def _fields(unit: pd.Series, rows: UnitRows) -> list[Shown]:
         score = f"validation r {number(rows.regression['field_validation_corr'])}"
         known.append(Shown("regression", rows.regression["regression_rf"], f"of the data, {score}"))
     return known
+
+
+def _recorded(rows: UnitRows) -> list[Shown]:
+    return [
+        Shown(
+            f"recorded Gabors {row['recorded_gabor_hash'][:6]}",
+            row["recorded_gabor"],
+            f"activation {number(row['recorded_gabor_activation'])}",
+        )
+        for row in rows.recorded_gabors
+    ]
 
 
 def _answer(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from schemas.field import GradientField, RegressionField
 from schemas.gabor import BestGabor, OptimalGabor
 from schemas.mei import MEI, MaskMethod, MEIMask, MEIMethod
 from schemas.mei_variants import DiverseMEI, SurroundMEI, SurroundMethod
+from schemas.recorded_gabor import RecordedGabor
 
 Row = dict[str, Any]
 
@@ -36,6 +37,7 @@ class UnitRows:
     diverse: list[Row] = field(default_factory=list)
     diverse_images: list[Row] = field(default_factory=list)
     surrounds: list[Row] = field(default_factory=list)
+    recorded_gabors: list[Row] = field(default_factory=list)
     filters: dict[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
@@ -81,6 +83,7 @@ def unit_rows(run: Row, plan: Row | None, units: Sequence[int]) -> dict[int, Uni
         "diverse": many(DiverseMEI.Unit & run),
         "diverse_images": many(DiverseMEI.Image & run, "diverse_hash, diverse_index"),
         "surrounds": many(SurroundMEI.Unit * SurroundMethod.proj("surround_excites") & run),
+        "recorded_gabors": many(RecordedGabor.Unit & run),
         "filters": _true_filters(targets, meis),
     }
     iter_n = int((MEIMethod & run).fetch1("iter_n"))

@@ -191,7 +191,9 @@ def test_a_virtual_recording_is_made_once(recordings):
 
 def test_a_stimulus_set_is_made_once_and_shown(populated):
     before = row_counts()
-    text = succeed("stimulus", "make", populated.training_set["training_set_hash"])
+    make = ("stimulus", "make", populated.training_set["training_set_hash"])
+    assert "of several kinds, name one: model " in call(*make).stderr
+    text = succeed(*make, "--model", populated.plan["model_hash"])
     (stimulus,) = StimulusSet().to_dicts()
     assert f"stimulus set {stimulus['stimulus_set_hash']}: " in text
     shown = ("stimulus", "shown", stimulus["stimulus_set_hash"], "--animal", 1, "--session", 2)
@@ -278,11 +280,11 @@ def test_bad_input_is_answered_with_one_line(name, tmp_path, populated):
 
 def test_a_bad_study_stops_the_ingest_of_a_recording(recorded, tmp_path):
     path, animal = recorded
-    (tmp_path / "bad.toml").write_text("[mei]\niter = 3\n")
+    (tmp_path / "bad.toml").write_text("[mei]\nmethod = 'allen'\niter = 3\n")
     before = row_counts()
     result = call("ingest", "arrays", path, "--animal", animal, "--study", tmp_path / "bad.toml")
     assert result.exit_code == 1
-    assert "mei.iter: Extra inputs are not permitted" in result.stderr
+    assert "mei.allen.iter: Extra inputs are not permitted" in result.stderr
     assert row_counts() == before
 
 

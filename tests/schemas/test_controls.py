@@ -1,5 +1,7 @@
 """Gabors, natural images, fields and the comparison, against direct computation from the rows."""
 
+import copy
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -7,13 +9,14 @@ import pytest
 import torch
 from miniature import ANIMAL, DAY_1, N_MEIS, STUDY, recorded_activity
 
+from schemas import mei
 from schemas.comparison import BestNaturalImage, ImageComparison, ImageKind
 from schemas.dataset import ConditionTier, TargetDataset
 from schemas.field import GradientField, RegressionField
 from schemas.gabor import BestGabor, OptimalGabor
 from schemas.mei import MEI, MEIMask
 from schemas.mei_variants import DiverseMEI, SurroundMEI
-from schemas.model import TrainedModel
+from schemas.model import TrainedModel, load_model
 from schemas.model_config import SeedSet
 from schemas.recording import Trial
 from schemas.responses import Frame
@@ -35,9 +38,8 @@ def respond(populated):
     (key,) = set((TargetDataset.Unit & populated.training_set).to_arrays("readout_key").tolist())
 
     def responses(images):
-        z = (torch.tensor(np.array(images))[:, None] - statistics["image_mean"]) / statistics[
-            "image_std"
-        ]
+        grey = torch.tensor(np.asarray(images).copy())[:, None]
+        z = (grey - statistics["image_mean"]) / statistics["image_std"]
         answers = [predict(network, z.float(), key) for network, _ in networks]
         return torch.stack(answers).mean(0).numpy()
 
@@ -63,9 +65,9 @@ def test_the_best_gabor_is_the_best_of_the_grid(populated, respond, column):
             (0, 90, 180, 270), grid["wavelengths"], range(8), grid["sigmas"], *(grid["dys"],) * 2
         )
     ]
-    images = gabor_patches(torch.tensor(parameters), SHAPE)
-    matched = 120 + 16 * (images - images.mean((1, 2), True)) / images.std((1, 2), False, True)
-    responses = respond(matched)
+    responses = respond(
+        match_contrast(gabor_patches(torch.tensor(parameters), SHAPE), TARGET).images
+    )
     rows = rows_of(BestGabor.Unit, populated)
     assert len(rows) == N_MEIS
     for row in rows:
@@ -196,3 +198,27 @@ def test_all_starts_are_kept_and_the_best_is_the_mei(populated):
         assert row["start_agreement"] == pytest.approx(np.corrcoef(images)[0, 1], abs=1e-5)
         assert row["mei_contrast"] == pytest.approx(row["mei"].std(), rel=1e-5)
         assert (row["stopping"], row["n_steps"]) == ("steps", 20)
+
+
+def test_a_worker_loads_an_ensemble_once_for_many_blocks(populated):
+    keys = (MEI & populated.plan).keys(order_by="KEY")
+    assert len(keys) == 2
+    load_model.cache_clear()
+    for key in keys:
+        MEI().make_compute(key, *MEI().make_fetch(key))
+    assert load_model.cache_info().misses == 1
+
+
+def test_a_unit_with_nan_among_its_weights_is_flagged(populated, monkeypatch):
+    key = (MEI & populated.plan).keys(order_by="KEY")[0]
+    fetched = MEI().make_fetch(key)
+    model = load_model(*fetched[3])
+    broken = replace(model, network=copy.deepcopy(model.network))
+    readout_key, column = fetched[2][1]
+    with torch.no_grad():
+        broken.network.networks[0].readouts[readout_key].features[column] = np.nan
+    monkeypatch.setattr(mei, "load_model", lambda *_: broken)
+    units, _, result, *_ = MEI().make_compute(key, *fetched)
+    statuses = dict(zip(units, result.status.tolist(), strict=True))
+    stored = {row["unit_index"]: row["mei_status"] for row in (MEI.Unit & key).to_dicts()}
+    assert statuses == stored | {units[1]: "nonfinite"}

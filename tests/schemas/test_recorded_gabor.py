@@ -1,14 +1,17 @@
 """The recorded Gabors of a small recording that shows images and Gabors, as the Allen ones do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from miniature import STUDY, images, insert_scan
 from miniature import study as small_study
 
 from pipeline.ingest.scan import Images, ScanArrays, Source, TrialResponses, Trials, Units
+from pipeline.report.unit_facts import facts
+from pipeline.report.unit_rows import unit_rows
 from pipeline.study import register
 from schemas.graph import STEPS
-from schemas.mei import MEI
+from schemas.mei import MEI, TargetModel
 from schemas.recorded_gabor import RecordedGabor
 from science.digest import array_digest
 from science.image_statistics import contrast, luminance, symmetry_indices
@@ -79,6 +82,12 @@ def test_the_best_recorded_gabors_are_drawn_and_described(recordings):
         assert row["mei_disc_contrast"] == pytest.approx(contrast(mei)[0], rel=1e-4)
         symmetry = symmetry_indices(mei)[0]
         assert [row["mei_symmetry_1"], row["mei_symmetry_2"]] == pytest.approx(symmetry, rel=1e-4)
+    (run,) = (TargetModel & training_set).to_dicts()
+    unit = rows[0]["unit_index"]
+    shown = unit_rows(run, None, [unit])[unit]
+    said = facts(pd.Series({"ensemble_validation_corr": 0.5}), shown)["Recorded Gabors"]
+    luminances = f"{rows[0]['mei_luminance']:.3f} and {rows[0]['gabor_luminance']:.3f}"
+    assert said["luminance, MEI and Gabor"] == luminances and len(said) == 4
     recordings.delete()
 
 
