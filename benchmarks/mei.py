@@ -137,10 +137,29 @@ def agreement(block: MEIResult, single: MEIResult) -> dict[str, Any]:
     }
 
 
+def growth(ensemble: Ensemble, n_units: int, steps: int) -> dict[str, float]:
+    """Return the exponents with which seconds grow with units and with steps (1: linearly)."""
+    units = [n_units // 4, n_units // 2, n_units]
+    lengths = [steps // 2, steps, 2 * steps]
+    of_units = [seconds_of(ensemble, n, steps) for n in units]
+    of_steps = [seconds_of(ensemble, n_units, n) for n in lengths]
+    exponents = (
+        np.polyfit(np.log(x), np.log(y), 1)[0] for x, y in ((units, of_units), (lengths, of_steps))
+    )
+    return dict(zip(("growth_with_units", "growth_with_steps"), map(float, exponents), strict=True))
+
+
+def seconds_of(ensemble: Ensemble, n_units: int, steps: int) -> float:
+    """Return the wall seconds of one batch."""
+    start = time.perf_counter()
+    batched(ensemble, n_units, InceptionLoop(iter_n=steps), lambda _: None)
+    return time.perf_counter() - start
+
+
 def main(
     readout: Annotated[Readout, typer.Option(help="Readout of the network.")] = Readout.gaussian,
-    steps: Annotated[int, typer.Option(min=1, help="Ascent steps; 1000 are published.")] = 40,
-    units: Annotated[int, typer.Option(min=1, help="Units of the block.")] = 128,
+    steps: Annotated[int, typer.Option(min=2, help="Ascent steps; 1000 are published.")] = 40,
+    units: Annotated[int, typer.Option(min=4, help="Units of the block.")] = 128,
     threads: Annotated[int, typer.Option(min=1, help="Threads, all sides.")] = 2,
     device: Annotated[str, typer.Option(help="Of the batch; one by one runs on the CPU.")] = "cpu",
 ) -> None:
@@ -169,6 +188,7 @@ def main(
         "reference": "the same optimiser on whole images, called once per unit",
         "ratio_to_windows_one_by_one": window_seconds / seconds,
         **agreement(block, single),
+        **growth(elsewhere, units, steps),
         "seconds_per_mei": seconds / units,
         "reference_seconds_per_mei": reference_seconds / units,
         "seconds_per_mei_1000_steps": seconds / units / steps * 1000,

@@ -38,8 +38,9 @@ def experiment(small: bool = False) -> Experiment:
             read_study(STUDIES / "miniature.toml"),
             repeats=20,
         )
+    others = {"n_curved": 4, "n_crossed": 4, "n_suppressed": 4, "n_two_subunits": 4}
     return Experiment(
-        VirtualAnimalParams(),
+        VirtualAnimalParams(**others),
         SessionDesign(n_train=3000, n_validation=0, n_test=100, repeats=10),
         read_study(STUDIES / "virtual.toml"),
         repeats=10,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline import truth
 from pipeline.database import open_database
+from pipeline.ingest.virtual import load_animal
 from schemas import graph
 from schemas.dataset import TargetDataset
 from schemas.mei import MEI
@@ -23,7 +24,7 @@ def facts() -> dict:
     loops = truth.closed_loop_results({"response_scaling": "normalized"}).iloc[0]
     scored = Ensemble.UnitScore * Oracle.UnitScores * TargetDataset.Unit & cnn
     scores = pd.DataFrame(scored.to_dicts())
-    animal, session = truth.load_animal({"animal_id": 1, "session": 1, "scan_idx": 1})
+    animal, session = load_animal({"animal_id": 1, "session": 1, "scan_idx": 1})
     scores["kind"] = animal.kind[session.cells[scores.unit_index]]
     blind = scores[scores.kind == "undriven"]
     driven = scores[scores.kind != "undriven"]
