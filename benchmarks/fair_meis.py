@@ -25,6 +25,7 @@ from pipeline.ingest.virtual import ingest_first_day, load_animal
 from pipeline.study import Study, read_study, register
 from pipeline.truth import WELL_PREDICTED, comparison_summary, comparison_truth, mei_truth
 from pipeline.work import supervise, threads_per_worker
+from schemas.controls import ContrastRule, GaborMethod
 from schemas.dataset import TargetDataset
 from schemas.mei import MEI, MEIMethod
 from schemas.mei_variants import DiverseMEI
@@ -70,7 +71,7 @@ def fair_study(method: str) -> Study:
     study["models"]["cnn"]["seeds"] = SEEDS
     study["selection"] |= {"block_size": 45, "only_reliable": True}
     study["mei"] = METHODS[method]
-    study["controls"]["contrast"] |= CONTRAST
+    study["controls"] |= {"contrast": CONTRAST, "gabors": {}}  # the published range of Gabors
     if method == "allen":
         study |= {"controls": None, "diverse": None, "surround": None}
         study["models"]["linear"]["meis"] = False
@@ -152,9 +153,10 @@ def seen(method: str, plan: dict[str, str]) -> dict[str, Any]:
             "median": float(alike.median()),
             "at_least_0.9": (alike >= 0.9).groupby(rows.kind).mean().round(3).to_dict(),
         }
-    compared = comparison_truth(of_method)
-    if len(compared):
-        summary = comparison_summary(compared)
+    controls = fair_study(method).controls
+    if controls:
+        rules = GaborMethod.register(controls.gabors) | ContrastRule.register(controls.contrast)
+        summary = comparison_summary(comparison_truth(of_method | rules))
         result["comparison"] = [
             {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()}
             for row in summary.to_dict("records")

@@ -183,7 +183,9 @@ model.TrainedModel.populate(dict(training_set_hash=sys.argv[1]), max_calls=1)
 def test_a_killed_training_goes_on_from_its_checkpoint_and_the_row_tells(recordings):
     key = recordings.insert(81)
     slow = {"max_epoch": 25, "patience": 25, "tolerance": 0}
-    plans = register(study(training=slow, preprocessing={"height": 40, "width": 60}), [key])
+    models = {"cnn": STUDY["models"]["cnn"]}
+    slowly = study(training=slow, preprocessing={"height": 40, "width": 60}, models=models)
+    plans = register(slowly, [key])
     plan = plans["plans"]["cnn"]
     prepare()
     state = TrainingCheckpoint & plans["training_set"]
