@@ -11,8 +11,17 @@ from schemas.mei import MEI, SelectionRule, TargetModel
 from schemas.recording import Scan, Trial
 from schemas.responses import Frame, InputResponse, Preprocessing, StaticScan
 
-ASSUMED_SECONDS = {"TrainedModel": 180.0, "MEI": 180.0, "MEIMask": 20.0}
-"""For tables without any finished job; from the demo on two cores."""
+ASSUMED_SECONDS = {
+    "TrainedModel": 180.0,
+    "MEI": 60.0,
+    "MEIMask": 5.0,
+    "DiverseMEI": 40.0,
+    "SurroundMEI": 12.0,
+    "BestGabor": 30.0,
+    "OptimalGabor": 11.0,
+    "BestNaturalImage": 8.0,
+}
+"""For tables without any finished job; from virtual mice of 24 x 40 pixels on two cores."""
 
 ASSUMED_OTHER_SECONDS = 1.0
 FLOAT = 4

@@ -19,8 +19,8 @@ from schemas.model import ensemble_weights
 from schemas.responses import Frame
 from schemas.rows import nullable
 from science.contrast import ContrastTarget, match_contrast
+from science.grey_scale import GreyScale
 from science.mei.ascent import responses_to
-from science.mei.scale import GreyScale
 from science.natural_controls import NaturalImages, best_natural_images
 
 schema = dj.Schema()

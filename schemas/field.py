@@ -14,9 +14,9 @@ from schemas.mei import MEI, MEIMethod, UnitSelection, block_columns, load_block
 from schemas.rows import nullable
 from science.dataset import ImageDataset, repeat_average
 from science.gradient_field import gradient_fields
+from science.grey_scale import GreyScale
 from science.mei import MEIParams, ascend
 from science.mei.ascent import responses_to
-from science.mei.scale import GreyScale
 from science.regression_field import (
     ImageResponses,
     RegressionFieldParams,

@@ -15,9 +15,9 @@ from schemas.mei import MEI, TargetModel, UnitSelection, load_block
 from schemas.model import ensemble_weights
 from schemas.responses import InputResponse
 from schemas.rows import nullable
+from science.grey_scale import MAX_GREY, GreyScale
 from science.image_statistics import contrast, luminance, symmetry_indices
 from science.mei.ascent import responses_to
-from science.mei.scale import MAX_GREY, GreyScale
 from science.preprocessing import resize_image
 from science.recorded_gabors import RecordedGaborParams, recorded_gabors
 

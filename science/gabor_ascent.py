@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from science.contrast import ContrastTarget, match_contrast
-from science.gabor_search import BestGabors, GaborFit, check_finite, check_statistics
+from science.gabor_search import BestGabors, GaborFit, check_finite
 from science.gabors import PARAMETERS, GaborLimits, GaborRange, gabor_patches
+from science.grey_scale import GreyScale
 from science.params import Params, Positive
 
 Respond = Callable[[Tensor], Tensor]
@@ -117,7 +118,7 @@ def optimal_gabors(
         the wrong shape, not finite or not differentiable; a contrast that no Gabor on the way can
         have.
     """
-    check_statistics(mean, std)
+    scale = GreyScale(mean, std)
     params = params or OptimalGaborParams()
     low, high = _bounds(limits or GaborLimits(), device)
     starts = _random_starts(_given_starts(starts, low, high), params)
@@ -132,7 +133,7 @@ def optimal_gabors(
             with torch.enable_grad():
                 gabors = _gabors_at(low + (high - low) * point, centre, image_shape)
                 matched = match_contrast(gabor_patches(gabors, image_shape), contrast)
-                responses = respond(((matched.images - mean) / std).unsqueeze(1))
+                responses = respond(scale.z(matched.images).unsqueeze(1))
                 _check_own(responses, len(gabors))
             found = responses.detach()
             best.update(torch.where(matched.reached, found, -torch.inf), gabors.detach(), found)

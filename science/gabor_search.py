@@ -1,6 +1,5 @@
 """The best Gabor of a grid for each unit, at equal mean and contrast (microns_vei 9.8)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from science.contrast import ContrastTarget, match_contrast
 from science.gabors import PARAMETERS, GaborRange, canonical, gabor_patches
+from science.grey_scale import GreyScale
 
 RespondAll = Callable[[Tensor], Tensor]
 """Maps z-scored images (b, 1, h, w) to the responses (b, n_units) of all units."""
@@ -85,7 +85,7 @@ def best_gabors(
         Batch size or std not positive; responses of the wrong shape or not finite; a contrast that
         no Gabor can have.
     """
-    check_statistics(mean, std)
+    scale = GreyScale(mean, std)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     best: BestGabors | None = None
@@ -93,7 +93,7 @@ def best_gabors(
     for parameters in gabor_range.blocks(image_shape, batch_size, device):
         with torch.no_grad():
             matched = match_contrast(gabor_patches(parameters, image_shape), contrast)
-            responses = respond_all(((matched.images - mean) / std).unsqueeze(1))
+            responses = respond_all(scale.z(matched.images).unsqueeze(1))
         if responses.ndim != 2 or len(responses) != len(parameters):
             raise ValueError(
                 f"the responder must return the responses of all units to each image, shape "
@@ -153,12 +153,6 @@ class BestGabors:
             images=torch.cat(images).cpu().numpy(),
             alive=alive.cpu().numpy(),
         )
-
-
-def check_statistics(mean: float, std: float) -> None:
-    """Raise ValueError unless images can be z-scored with these."""
-    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-        raise ValueError(f"image statistics must be finite with std > 0, got {mean=}, {std=}")
 
 
 def check_finite(values: Tensor) -> None:

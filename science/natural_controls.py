@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from science.contrast import ContrastTarget, match_contrast
-from science.mei.scale import GreyScale
+from science.grey_scale import GreyScale
 
 IMAGES_AT_ONCE = 256
 

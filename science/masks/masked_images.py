@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from science.grey_scale import GreyScale, check_images
 from science.mei.ascent import Responder, responses_to
-from science.mei.scale import GreyScale, check_images
 
 
 class MaskedImages:

@@ -1,8 +1,8 @@
 """Images that drive units most, least or alike: one optimiser, several published methods."""
 
+from science.grey_scale import check_images
 from science.mei.ascent import MEIResult, Responder, ascend
 from science.mei.methods import Allen, FixedContrast, InceptionLoop, MEIParams
-from science.mei.scale import check_images
 from science.mei.tuning import ContrastTuning, contrast_tuning
 
 __all__ = [

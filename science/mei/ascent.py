@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from science.grey_scale import GreyScale
 from science.mei.constraints import pixel_std
 from science.mei.methods import Allen, FixedContrast, InceptionLoop
 from science.mei.recipes import GRADIENT_FLOOR, Recipe, recipe, start_images
-from science.mei.scale import GreyScale
 
 Responder = Callable[[Tensor, Tensor], Tensor]
 """Maps z-scored images (k, 1, h, w) and the positions (k,) of their units in the block, int64, to

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from science.mei.scale import MAX_GREY, GreyScale
+from science.grey_scale import MAX_GREY, GreyScale
 
 
 def pixel_std(images: Tensor, ddof: int = 0) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from science.mei.scale import MAX_GREY
+from science.grey_scale import MAX_GREY
 from science.params import NonNegative, Params, Positive
 
 

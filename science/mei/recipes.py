@@ -7,6 +7,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
+from science.grey_scale import MAX_GREY, GreyScale
 from science.mei.constraints import (
     check_contrast,
     fix_contrast,
@@ -16,7 +17,6 @@ from science.mei.constraints import (
 )
 from science.mei.filters import fourier_filter, gaussian_blur, power_law_gain, radius_gain
 from science.mei.methods import Allen, FixedContrast, InceptionLoop
-from science.mei.scale import MAX_GREY, GreyScale
 
 GRADIENT_FLOOR = 1e-12  # added to mean|g|; a unit that never exceeds it cannot climb
 

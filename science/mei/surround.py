@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from science.grey_scale import GreyScale, check_masked
 from science.mei.ascent import Responder, climb, responses_to
 from science.mei.constraints import pixel_std
 from science.mei.filters import gaussian_blur
 from science.mei.recipes import Recipe, noise, normalised
-from science.mei.scale import GreyScale, check_masked
 from science.params import NonNegative, Params, Positive
 
 

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from science.grey_scale import MAX_GREY, GreyScale, check_images
 from science.mei.ascent import Responder, responses_to
 from science.mei.constraints import pixel_std
-from science.mei.scale import MAX_GREY, GreyScale, check_images
 
 
 @dataclass(frozen=True)
