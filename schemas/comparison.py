@@ -19,8 +19,6 @@ from schemas.model import ensemble_weights
 from schemas.responses import Frame
 from schemas.rows import nullable
 from science.contrast import ContrastTarget, match_contrast
-from science.grey_scale import GreyScale
-from science.mei.ascent import responses_to
 from science.natural_controls import NaturalImages, best_natural_images
 
 schema = dj.Schema()
@@ -71,8 +69,7 @@ class BestNaturalImage(dj.Computed):
             block.respond.all,
             images,
             masks,
-            block.model.image_mean,
-            block.model.image_std,
+            *block.statistics,
             contrast,
             N_NATURAL_CANDIDATES,
             block.device,
@@ -194,7 +191,6 @@ class ImageComparison(dj.Computed):
     ) -> tuple[Any, ...]:
         images = dict(_images(key))
         block = load_block(weights, columns)
-        scale = GreyScale(block.model.image_mean, block.model.image_std)
         rows = []
         for kind, image_of in images.items():
             shown = [i for i, unit in enumerate(units) if unit in image_of]
@@ -204,8 +200,7 @@ class ImageComparison(dj.Computed):
                 np.stack([image_of[units[i]] for i in shown]), dtype=torch.float32
             ).to(block.device)
             matched = match_contrast(stack, contrast)
-            index = torch.tensor(shown, device=block.device)
-            responses = responses_to(block.respond, scale.z(matched.images), index)
+            responses = block.responses(matched.images, shown)
             rows += [
                 {
                     "unit_index": units[i],
@@ -234,7 +229,7 @@ def _images(key: dict[str, Any]) -> Iterator[tuple[str, dict[int, NDArray[np.flo
     """Yield every kind of image, (h, w) by unit; units without an image of a kind are missing."""
 
     def column(query: Any, name: str) -> dict[int, NDArray[np.float32]]:
-        rows = (query & key).to_dicts()
+        rows = (query & key).proj(name).to_dicts()
         return {row["unit_index"]: row[name] for row in rows if row[name] is not None}
 
     units, _, meis, masks = masked_meis(key)

@@ -12,11 +12,9 @@ from schemas.dataset import TargetDataset
 from schemas.loading import load_dataset
 from schemas.mei import MEI, MEIMethod, UnitSelection, block_columns, load_block, unit_seed
 from schemas.rows import nullable
-from science.dataset import ImageDataset, repeat_average
+from science.dataset import ImageDataset
 from science.gradient_field import gradient_fields
-from science.grey_scale import GreyScale
 from science.mei import MEIParams, ascend
-from science.mei.ascent import responses_to
 from science.regression_field import (
     ImageResponses,
     RegressionFieldParams,
@@ -61,22 +59,19 @@ class GradientField(dj.Computed):
         weights: list[str],
     ) -> tuple[Any, ...]:
         block = load_block(weights, columns)
-        model, device = block.model, block.device
-        fields = gradient_fields(block.respond, model.image_shape, len(units), device)
+        shape, device = block.model.image_shape, block.device
+        fields = gradient_fields(block.respond, shape, len(units), device)
         on_device = torch.as_tensor(fields, device=device)
         preferred = ascend(
             lambda images, chosen: (images[:, 0] * on_device[chosen]).sum((-2, -1)),
             [unit_seed(key, unit) for unit in units],
-            model.image_shape,
-            model.image_mean,
-            model.image_std,
+            shape,
+            *block.statistics,
             params,
             device,
         )
-        grey = torch.as_tensor(preferred.images, device=device)
-        z = GreyScale(model.image_mean, model.image_std).z(grey)
-        responses = responses_to(block.respond, z, torch.arange(len(units), device=device))
-        return units, fields, preferred.images, responses.cpu().numpy()
+        responses = block.responses(torch.as_tensor(preferred.images))
+        return units, fields, preferred.images, responses
 
     def make_insert(
         self,
@@ -146,12 +141,8 @@ def _fields(dataset: ImageDataset, name: str, params: RegressionFieldParams) -> 
 
 
 def _shown(dataset: ImageDataset, name: str, tier: str) -> ImageResponses:
-    """Return the images of a tier, each once, and the mean responses to them."""
-    recording = dataset.recordings[name]
-    image_index = recording.image_index[recording.trials(tier)]
-    _, first = np.unique(image_index, return_index=True)
-    inputs, targets = dataset.inputs(name, tier), dataset.targets(name, tier)
-    return ImageResponses(inputs[first, 0], repeat_average(targets, image_index))
+    inputs, means = dataset.image_means(name, tier)
+    return ImageResponses(inputs[:, 0], means)
 
 
 def _field_columns(fields: RegressionFields, i: int) -> dict[str, Any]:

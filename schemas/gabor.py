@@ -67,13 +67,11 @@ class BestGabor(dj.Computed):
         if not units:
             return [], None, code_version("cpu")
         block = load_block(weights, columns)
-        model = block.model
         found = best_gabors(
             block.respond.all,
             params.grid,
-            model.image_shape,
-            model.image_mean,
-            model.image_std,
+            block.model.image_shape,
+            *block.statistics,
             contrast,
             device=block.device,
         )
@@ -133,16 +131,15 @@ class OptimalGabor(dj.Computed):
         columns: list[tuple[str, int]],
         weights: list[str],
     ) -> tuple[Any, ...]:
-        found = (BestGabor.Unit & key).to_dicts()
-        grid = {row["unit_index"]: [row[f"best_{name}"] for name in PARAMETERS] for row in found}
+        names = [f"best_{name}" for name in PARAMETERS]
+        found = (BestGabor.Unit & key).proj(*names).to_dicts()
+        grid = {row["unit_index"]: [row[name] for name in names] for row in found}
         block = load_block(weights, columns)
-        model = block.model
         fit = optimal_gabors(
             block.respond,
             np.array([grid[unit] for unit in units], np.float32),
-            model.image_shape,
-            model.image_mean,
-            model.image_std,
+            block.model.image_shape,
+            *block.statistics,
             contrast,
             params.limits,
             params.ascent,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import datajoint as dj
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from schemas.code_version import code_version
 from schemas.configuration import Configuration
@@ -24,8 +26,10 @@ from schemas.operations import CodeVersion
 from schemas.recording import Scan
 from schemas.reliability import Oracle, OraclePlan, OracleRankedUnit, UnitStatistics
 from schemas.rows import nullable
+from science.grey_scale import GreyScale
 from science.masks import MaskParams, MaskResult, make_masks
 from science.mei import ContrastTuning, MEIParams, MEIResult, ascend, contrast_tuning
+from science.mei.ascent import responses_to
 from science.model.own_units import OwnUnits
 from science.model.weights import TrainedEnsemble
 from science.selection import Candidates, SelectionParams, select_units
@@ -238,10 +242,9 @@ class MEI(dj.Computed):
     ) -> tuple[Any, ...]:
         block = load_block(weights, columns)
         seeds = [unit_seed(key, unit) for unit in units]
-        statistics = block.model.image_mean, block.model.image_std
-        shape = block.model.image_shape
-        result = ascend(block.respond, seeds, shape, *statistics, params, block.device)
-        tuning = contrast_tuning(block.respond, result.images, *statistics, device=block.device)
+        respond, device = block.respond, block.device
+        result = ascend(respond, seeds, block.model.image_shape, *block.statistics, params, device)
+        tuning = contrast_tuning(respond, result.images, *block.statistics, device=device)
         return units, seeds, result, tuning, code_version(block.device)
 
     def make_insert(
@@ -307,6 +310,18 @@ class LoadedBlock:
     model: TrainedEnsemble
     respond: OwnUnits
     device: str
+
+    @property
+    def statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training images, grey values."""
+        return self.model.image_mean, self.model.image_std
+
+    def responses(self, grey: Tensor, units: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Responses (k,) to grey images (k, h, w) of all units, or those at these positions."""
+        positions = range(self.respond.n_units) if units is None else units
+        index = torch.tensor(list(positions), device=self.device)
+        z = GreyScale(*self.statistics).z(grey.to(self.device))
+        return responses_to(self.respond, z, index).cpu().numpy()
 
 
 def load_block(weights: list[str], columns: list[tuple[str, int]]) -> LoadedBlock:
@@ -417,8 +432,7 @@ class MEIMask(dj.Computed):
         if len(alive) == 0:
             return [], None
         block = load_block(weights, [column[unit] for unit in alive.tolist()])
-        statistics = block.model.image_mean, block.model.image_std
-        masks = make_masks(params, block.respond, np.stack(images), *statistics, block.device)
+        masks = make_masks(params, block.respond, np.stack(images), *block.statistics, block.device)
         return alive.tolist(), masks
 
     def make_insert(self, key: dict[str, Any], units: list[int], masks: MaskResult | None) -> None:

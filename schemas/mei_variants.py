@@ -214,7 +214,6 @@ def _made(
     if not units:
         return [], None, code_version("cpu")
     block = load_block(weights, columns)
-    statistics = block.model.image_mean, block.model.image_std
     seeds = [unit_seed(key, unit) for unit in units]
-    found = synthesise(block.respond, meis, masks, seeds, *statistics, params, block.device)
+    found = synthesise(block.respond, meis, masks, seeds, *block.statistics, params, block.device)
     return units, found, code_version(block.device)

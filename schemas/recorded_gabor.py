@@ -15,9 +15,8 @@ from schemas.mei import MEI, TargetModel, UnitSelection, load_block
 from schemas.model import ensemble_weights
 from schemas.responses import InputResponse
 from schemas.rows import nullable
-from science.grey_scale import MAX_GREY, GreyScale
+from science.grey_scale import MAX_GREY
 from science.image_statistics import contrast, luminance, symmetry_indices
-from science.mei.ascent import responses_to
 from science.preprocessing import resize_image
 from science.recorded_gabors import RecordedGaborParams, recorded_gabors
 
@@ -99,17 +98,15 @@ class RecordedGabor(dj.Computed):
         drawn = np.stack(
             [resize_image(gabors[row["unit_index"]], *block.model.image_shape) for row in rows]
         )
-        grey = torch.as_tensor(MAX_GREY * drawn, dtype=torch.float32, device=block.device)
-        z = GreyScale(block.model.image_mean, block.model.image_std).z(grey)
-        units = torch.arange(len(rows), device=block.device)
-        activations = responses_to(block.respond, z, units).cpu().numpy()
+        grey = (MAX_GREY * drawn).astype(np.float32)
+        activations = block.responses(torch.as_tensor(grey))
         statistics = _statistics("gabor", drawn)
         statistics |= _statistics("mei", np.stack([row["mei"] for row in rows]) / MAX_GREY)
         return (
             [
                 {
                     "unit_index": row["unit_index"],
-                    "recorded_gabor": grey[i].cpu().numpy(),
+                    "recorded_gabor": grey[i],
                     "recorded_gabor_activation": float(activations[i]),
                     **{name: float(values[i]) for name, values in statistics.items()},
                 }
@@ -133,10 +130,10 @@ def _recorded_gabors(
         trials = shown.to_dicts(order_by="row_id")
         if not trials:
             raise ValueError(f"recording {scan} shows no Gabors: leave recorded_gabors out")
-        responses, column_of = response_block(scan)
         units = [row for row in rows if row["readout_key"] == member["readout_key"]]
         if not units:
             continue
+        responses, column_of = response_block(scan)
         counts = responses[[t["row_id"] for t in trials]]
         counts = counts[:, [column_of[row["unit_id"]] for row in units]]
         orientations = np.array([t["stimulus_params"]["orientation"] for t in trials], float)

@@ -203,13 +203,20 @@ class ImageDataset:
         self, readout_key: str, tier: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return inputs (n, 1, h, w) and targets (n, n_units) to train or stop early with."""
-        inputs, targets = self.inputs(readout_key, tier), self.targets(readout_key, tier)
         if not self.average_repeats:
-            return inputs, targets
+            return self.inputs(readout_key, tier), self.targets(readout_key, tier)
+        inputs, means = self.image_means(readout_key, tier)
+        return inputs, means.astype(np.float32)
+
+    def image_means(
+        self, readout_key: str, tier: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return each image of a tier once, (n, 1, h, w), and mean responses, (n, n_units)."""
         recording = self.recordings[readout_key]
         image_index = recording.image_index[recording.trials(tier)]
         _, first = np.unique(image_index, return_index=True)
-        return inputs[first], repeat_average(targets, image_index).astype(np.float32)
+        means = repeat_average(self.targets(readout_key, tier), image_index)
+        return self.inputs(readout_key, tier)[first], means
 
     def inputs(self, readout_key: str, tier: str) -> NDArray[np.float32]:
         """Return the z-scored images of a tier's trials, (n_trials, 1, h, w)."""

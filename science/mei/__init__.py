@@ -1,6 +1,5 @@
 """Images that drive units most, least or alike: one optimiser, several published methods."""
 
-from science.grey_scale import check_images
 from science.mei.ascent import MEIResult, Responder, ascend
 from science.mei.methods import Allen, FixedContrast, InceptionLoop, MEIParams
 from science.mei.tuning import ContrastTuning, contrast_tuning
@@ -14,6 +13,5 @@ __all__ = [
     "MEIResult",
     "Responder",
     "ascend",
-    "check_images",
     "contrast_tuning",
 ]

@@ -18,7 +18,7 @@ from science.grey_scale import GreyScale, check_masked
 from science.mei.ascent import Responder, climb, mean_correlation, responses_to
 from science.mei.constraints import pixel_std
 from science.mei.filters import gaussian_blur
-from science.mei.recipes import Recipe, noise, normalised
+from science.mei.recipes import Recipe, noise, shrinking_steps
 from science.params import NonNegative, Params, Positive
 
 FLAT = 1e-4  # z-scores; below it contrast is rounding
@@ -154,14 +154,11 @@ def diversify(
         del step
         return n * mean_correlation((mask * latent).unflatten(0, (-1, n)))
 
-    def update(gradient: Tensor, step: int) -> Tensor:
-        size = params.step * (1 - step / params.iter_n)
-        return size * normalised(gaussian_blur(gradient, params.gradient_sigma))
-
     added = gaussian_blur(noise(seeds, (n, *meis.shape[1:])).flatten(0, 1).to(device), 1.0)
     added = params.start_noise * contrast * added / pixel_std(added)
     start = scale.z(grey).repeat_interleave(n, 0) - centre + added
     units = units.repeat_interleave(n)
+    update = shrinking_steps(params.step, params.iter_n, params.gradient_sigma)
     parts = Recipe(update, finish, transform, slope, penalty)
     done = climb(respond, finish(start, 0), units, parts, scale, params.iter_n, on_step=on_step)
     final = transform(done.images, 0).clamp(scale.black, scale.white)

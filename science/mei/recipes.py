@@ -64,6 +64,23 @@ def normalised(gradient: Tensor) -> Tensor:
     return gradient / (gradient.abs().mean((-2, -1), keepdim=True) + GRADIENT_FLOOR)
 
 
+def shrinking_steps(
+    step: float, iter_n: int, gradient_sigma: float
+) -> Callable[[Tensor, int], Tensor]:
+    """Return an update of mean magnitude `step` that falls linearly to zero; gradients blurred."""
+
+    def update(gradient: Tensor, i: int) -> Tensor:
+        return step * (1 - i / iter_n) * normalised(gaussian_blur(gradient, gradient_sigma))
+
+    return update
+
+
+def towards(excite: str) -> Callable[[Tensor], Tensor]:
+    """Return the slope that climbs responses ("most") or descends them ("least")."""
+    sign = 1.0 if excite == "most" else -1.0
+    return lambda responses: torch.full_like(responses, sign)
+
+
 @singledispatch
 def recipe(params: object, image_shape: tuple[int, int], scale: GreyScale) -> Recipe:
     """Return the parts of a method.
@@ -136,7 +153,7 @@ def _(params: InceptionLoop, image_shape: tuple[int, int], scale: GreyScale) -> 
             images = gaussian_blur(images, between(params.start_sigma, params.end_sigma, step))
         return images
 
-    return Recipe(update, finish, transform, _sign(params.excite))
+    return Recipe(update, finish, transform, towards(params.excite))
 
 
 @start_images.register
@@ -153,7 +170,7 @@ def _(params: FixedContrast, image_shape: tuple[int, int], scale: GreyScale) -> 
     return Recipe(
         update=lambda gradient, _: params.step * gaussian_blur(gradient, params.gradient_sigma),
         finish=lambda images, _: fix_contrast(images, params.contrast, params.mean),
-        slope=_sign(params.excite),
+        slope=towards(params.excite),
     )
 
 
@@ -184,7 +201,7 @@ def _(params: Allen, image_shape: tuple[int, int], scale: GreyScale) -> Recipe:
             params.step * unit**2 * fourier_filter(gradient, gain.to(gradient))
         ),
         finish=finish,
-        slope=_sign(params.excite),
+        slope=towards(params.excite),
         penalty=penalty,
     )
 
@@ -218,8 +235,3 @@ def _shift(jitter: int, step: int) -> tuple[int, int]:
     generator = torch.Generator().manual_seed(step)
     rows, columns = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
     return rows, columns
-
-
-def _sign(excite: str) -> Callable[[Tensor], Tensor]:
-    sign = 1.0 if excite == "most" else -1.0
-    return lambda responses: torch.full_like(responses, sign)

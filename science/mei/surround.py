@@ -17,8 +17,7 @@ from torch import Tensor
 from science.grey_scale import GreyScale, check_masked
 from science.mei.ascent import Responder, climb, responses_to
 from science.mei.constraints import pixel_std
-from science.mei.filters import gaussian_blur
-from science.mei.recipes import Recipe, noise, normalised
+from science.mei.recipes import Recipe, noise, shrinking_steps, towards
 from science.params import NonNegative, Params, Positive
 
 
@@ -104,7 +103,6 @@ def surrounds(
     level = scale.z(grey).mean((-2, -1), keepdim=True)
     centre = level + mask * (scale.z(grey) - level)
     units = torch.arange(len(grey), device=device)
-    sign = 1.0 if params.excite == "most" else -1.0
 
     def transform(latent: Tensor, step: int) -> Tensor:
         del step
@@ -117,13 +115,8 @@ def surrounds(
         latent = latent * (params.contrast / pixel_std(outside * latent))
         return latent.clamp(scale.black - level, scale.white - level)
 
-    def update(gradient: Tensor, step: int) -> Tensor:
-        size = params.step * (1 - step / params.iter_n)
-        return size * normalised(gaussian_blur(gradient, params.gradient_sigma))
-
-    parts = Recipe(
-        update, finish, transform, slope=lambda responses: torch.full_like(responses, sign)
-    )
+    update = shrinking_steps(params.step, params.iter_n, params.gradient_sigma)
+    parts = Recipe(update, finish, transform, towards(params.excite))
     start = finish(noise(seeds, meis.shape[1:]).to(device), 0)
     done = climb(respond, start, units, parts, scale, params.iter_n, on_step=on_step)
     final = transform(done.images, 0).clamp(scale.black, scale.white)
