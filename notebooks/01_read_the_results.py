@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 
 open_database()
 
-from schemas.closed_loop import ConfusionMatrix, DiagonalTest
+from schemas.closed_loop import ConfusionMatrix, PermutationTest
 from schemas.comparison import ImageComparison
 from schemas.mei import MEI, MEIMask
 from schemas.model import Ensemble, TrainedModel
@@ -61,14 +61,15 @@ responses.div(responses["mei"], axis=0).median().sort_values()
 # ## Do they drive the cells they were made for?
 
 # %%
-matrix = (ConfusionMatrix & "response_scaling = 'normalized'").to_dicts()[0]
-tests = pd.DataFrame(DiagonalTest.to_dicts())
+shown = {"response_scaling": "normalized", "stimulus_kind": "mei"}
+matrix = (ConfusionMatrix & shown).to_dicts()[0]
+tests = pd.DataFrame((PermutationTest & {"response_scaling": "normalized"}).to_dicts())
 normalised = matrix["confusion_mean"] / matrix["confusion_mean"].max(axis=1, keepdims=True)
 plt.figure()
 plt.imshow(normalised, cmap="magma", vmin=0, vmax=1)
 plt.xlabel("image made for neuron")
 plt.ylabel("neuron")
-tests[["response_scaling", "permutation_statistic", "permutation_p", "n_tested"]]
+tests[["pool_hash", "stimulus_kind", "permutation_statistic", "permutation_p", "n_tested"]]
 
 # %% [markdown]
 # ## What was it computed with?

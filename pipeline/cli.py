@@ -53,9 +53,9 @@ def demo(
 
     Example: inceptionloop demo
     """
-    from pipeline.demo import run_demo
+    from pipeline.demo import experiment, run_demo
 
-    run_demo(folder, workers, small)
+    run_demo(folder, workers, experiment(small))
 
 
 if __name__ == "__main__":

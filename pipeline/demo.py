@@ -3,18 +3,23 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pipeline.commands.console import database, say
-from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
 from pipeline.report import write_report
-from pipeline.stimulus import close_loop, make_stimulus_set
+from pipeline.stimulus import StimulusParams, close_loop, prepare_stimulus
+from pipeline.stimulus.files import export_stimulus
+from pipeline.stimulus.sources import Kind
 from pipeline.study import Study, read_study, register
 from pipeline.work import supervise, threads_per_worker
 from science.closed_loop import MatchParams
 from science.virtual import SessionDesign, VirtualAnimalParams
 
 FIRST_DAY = {"animal_id": 1, "session": 1, "scan_idx": 1}
-SECOND_DAY = {"animal_id": 1, "session": 2, "scan_idx": 1}
+LATER_DAYS = {day: {"animal_id": 1, "session": day, "scan_idx": 1} for day in (2, 3)}
+NATURAL_REPEATS = 5
+LATER_MONITOR = {"later_monitor_gamma": 2.1}
 STUDIES = Path(__file__).parent / "studies"
 
 
@@ -25,6 +30,7 @@ class Experiment:
     animal: VirtualAnimalParams
     design: SessionDesign
     study: Study
+    stimulus: StimulusParams
     repeats: int
     seed: int = 1
 
@@ -33,34 +39,40 @@ def experiment(small: bool = False) -> Experiment:
     """Return the demo's experiment, or the miniature of it that the tests run."""
     if small:
         return Experiment(
-            VirtualAnimalParams(n_simple=16, n_complex=16, n_undriven=6),
+            VirtualAnimalParams(n_simple=16, n_complex=16, n_undriven=6, **LATER_MONITOR),
             SessionDesign(n_train=2400, n_validation=0, n_test=60, repeats=10),
             read_study(STUDIES / "miniature.toml"),
-            repeats=20,
+            StimulusParams(kinds=("mei", "gabor")),
+            repeats=10,
         )
     others = {"n_curved": 4, "n_crossed": 4, "n_suppressed": 4, "n_two_subunits": 4}
     return Experiment(
-        VirtualAnimalParams(**others),
+        VirtualAnimalParams(**others, **LATER_MONITOR),
         SessionDesign(n_train=3000, n_validation=0, n_test=100, repeats=10),
         read_study(STUDIES / "virtual.toml"),
+        StimulusParams(kinds=get_args(Kind)),
         repeats=10,
     )
 
 
-def run_demo(folder: Path, n_workers: int, small: bool) -> None:
+def run_demo(folder: Path, n_workers: int, chosen: Experiment) -> None:
     """Record, model, synthesise, show again, compare, report; what is there is not done again."""
     threads = threads_per_worker(n_workers)
-    chosen = experiment(small)
     with database(create=True) as settings:
         say("1/6 day 1: a virtual mouse sees natural images")
         ingest_first_day(FIRST_DAY, chosen.animal, chosen.design, chosen.seed)
         plans = register(chosen.study, [FIRST_DAY])
         say(f"2/6 reliability, models, MEIs and masks, by {n_workers} workers")
         _compute(n_workers, threads)
-        say("3/6 day 2: the same mouse sees the MEIs")
-        stimulus = make_stimulus_set(plans["plans"]["cnn"])
-        ingest_stimulus_day(SECOND_DAY, FIRST_DAY, stimulus, chosen.repeats, day=2)
-        close_loop(SECOND_DAY, stimulus, MatchParams())
+        say("3/6 the next days: the same mouse sees MEIs and their controls, on another monitor")
+        monitor = calibrate_monitor(FIRST_DAY, day=2)
+        stimulus = prepare_stimulus(plans["plans"]["cnn"], chosen.stimulus, monitor)
+        export_stimulus(stimulus, folder.parent / "stimulus")
+        for day, scan in LATER_DAYS.items():
+            ingest_stimulus_day(
+                scan, FIRST_DAY, stimulus.key, chosen.repeats, day, NATURAL_REPEATS
+            )
+            close_loop(scan, stimulus.key, MatchParams(), day=day)
         say("4/6 cell matches and confusion matrices")
         _compute(n_workers, threads)
         say("5/6 report")

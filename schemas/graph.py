@@ -7,6 +7,7 @@ from types import ModuleType
 import datajoint as dj
 
 from schemas import (
+    cell_match,
     closed_loop,
     comparison,
     controls,
@@ -17,6 +18,7 @@ from schemas import (
     mei_variants,
     model,
     model_config,
+    monitor,
     operations,
     readout,
     recorded_gabor,
@@ -42,7 +44,9 @@ MODULES: tuple[ModuleType, ...] = (
     field,
     comparison,
     recorded_gabor,
+    monitor,
     stimulus,
+    cell_match,
     closed_loop,
 )
 """One database schema each, parents first."""
@@ -179,24 +183,36 @@ STEPS: tuple[Step, ...] = (
         lambda: recorded_gabor.RecordedGaborPlan.proj(),
         (mei.MEI,),
     ),
+    Step(monitor.ProcessedMonitorCalibration, lambda: recording.MonitorCalibration.proj()),
     Step(
-        closed_loop.ProximityCellMatch,
-        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash") & closed_loop.ConfusionPlan,
-        (dataset.TargetDataset,),
+        monitor.ClosestCalibration,
+        lambda: (recording.Scan & "recorded_at IS NOT NULL" & monitor.calibrated_rigs()).proj(),
+        (monitor.ProcessedMonitorCalibration,),
+    ),
+    Step(cell_match.ProximityCellMatch, lambda: cell_match.MatchPlan.proj()),
+    Step(
+        cell_match.BestProximityCellMatch,
+        lambda: cell_match.MatchPlan.proj(),
+        (cell_match.ProximityCellMatch,),
     ),
     Step(
-        closed_loop.BestProximityCellMatch,
-        lambda: dj.U("animal_id", "session", "scan_idx", "match_hash") & closed_loop.ConfusionPlan,
-        (closed_loop.ProximityCellMatch,),
+        cell_match.CellMatchOracleCorrelation,
+        lambda: cell_match.MatchPlan.proj(),
+        (cell_match.BestProximityCellMatch, responses.InputResponse),
     ),
     Step(
         closed_loop.ConfusionMatrix,
         lambda: closed_loop.ConfusionPlan.proj(),
-        (closed_loop.BestProximityCellMatch, responses.InputResponse),
+        (cell_match.CellMatchOracleCorrelation,),
+    ),
+    Step(
+        closed_loop.PermutationTest,
+        lambda: closed_loop.ConfusionPlan.proj(),
+        (closed_loop.ConfusionMatrix,),
     ),
     Step(
         closed_loop.DiagonalTest,
-        lambda: closed_loop.ConfusionPlan.proj(),
+        lambda: closed_loop.asked_pairs(),
         (closed_loop.ConfusionMatrix,),
     ),
 )

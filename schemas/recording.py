@@ -6,6 +6,26 @@ schema = dj.Schema()
 
 
 @schema
+class Rig(dj.Manual):
+    definition = """
+    # A setup with its monitor
+    rig : varchar(16)
+    """
+
+
+@schema
+class MonitorCalibration(dj.Manual):
+    definition = """
+    # What a rig's monitor emitted, as measured
+    -> Rig
+    calibrated_at : datetime
+    ---
+    pixel_value : <blob>                # float64, (k,), ascending from 0 to 255
+    luminance : <blob>                  # float64, (k,), cd/m2
+    """
+
+
+@schema
 class Scan(dj.Manual):
     definition = """
     # One recording of one animal
@@ -19,6 +39,8 @@ class Scan(dj.Manual):
     source_size = null : int64          # bytes
     source_sha256 = null : char(64)     # of a folder: of the list of its files' checksums
     ingested_at = CURRENT_TIMESTAMP : datetime
+    -> [nullable] Rig
+    recorded_at = null : datetime
     """
 
     class Field(dj.Part):
@@ -84,7 +106,7 @@ class LayerMembership(dj.Manual):
 @schema
 class Stack(dj.Manual):
     definition = """
-    # A reference volume that recordings are registered to
+    # A frame that recordings are registered to: a reference volume, and how that is done
     stack_id : int32
     ---
     stack_note = '' : varchar(255)
@@ -99,16 +121,18 @@ class StackRegistration(dj.Manual):
     -> Stack
     """
 
-    class Unit(dj.Part):
-        definition = """
-        # Position of a unit in the stack
-        -> master
-        -> Scan.Unit
-        ---
-        stack_x : float64               # um
-        stack_y : float64               # um
-        stack_z : float64               # um
-        """
+
+@schema
+class StackUnitCoord(dj.Manual):
+    definition = """
+    # Position of a unit in a stack
+    -> StackRegistration
+    -> Scan.Unit
+    ---
+    stack_x : float64                   # um
+    stack_y : float64                   # um
+    stack_z : float64                   # um
+    """
 
 
 @schema

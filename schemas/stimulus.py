@@ -1,12 +1,20 @@
-"""The next experiment's images, and what each of them was made from."""
+"""The next experiment's images, what each of them was made from, and which are to be shown."""
+
+from typing import Any
 
 import datajoint as dj
 
+from schemas.comparison import BestNaturalImage
+from schemas.configuration import Configuration
 from schemas.dataset import TargetDataset
-from schemas.mei import MEI
-from schemas.recording import Image
+from schemas.gabor import BestGabor
+from schemas.mei import MEI, MEIMask
+from schemas.recording import Image, MonitorCalibration
+from science.shown_images import DisplayParams
 
 schema = dj.Schema()
+
+KINDS = ("mei", "linear_mei", "gabor", "natural", "masked_mei", "masked_natural")
 
 
 @schema
@@ -15,9 +23,34 @@ class StimulusKind(dj.Lookup):
     # What kind of image is shown; also its image class
     stimulus_kind : varchar(24)
     """
-    contents = [{"stimulus_kind": kind} for kind in ("mei",)]
+    contents = [{"stimulus_kind": kind} for kind in KINDS]
 
 
+@schema
+class DisplayRule(Configuration, dj.Manual):
+    definition = """
+    # At which size, mean and contrast images are shown
+    display_hash : char(16)
+    ---
+    display_unit : enum('luminance', 'grey')    # cd/m2 or grey values
+    display_mean : float64
+    display_contrast : float64                  # pixel SD
+    display_params : json
+    """
+    params_type = DisplayParams
+    params_column = "display_params"
+
+    @classmethod
+    def columns(cls, params: DisplayParams) -> dict[str, Any]:
+        return {
+            "display_unit": params.unit,
+            "display_mean": params.mean,
+            "display_contrast": params.contrast,
+        }
+
+
+# The monitor that shows the images, and that on which the recorded images were seen; null: their
+# grey values are what is equal. An item refers to those of its sources whose keys are complete.
 @schema
 class StimulusSet(dj.Manual):
     definition = """
@@ -25,16 +58,41 @@ class StimulusSet(dj.Manual):
     stimulus_set_hash : char(16)
     ---
     -> TargetDataset
+    -> DisplayRule
+    -> [nullable] MonitorCalibration
+    -> [nullable] MonitorCalibration.proj(source_rig='rig', source_calibrated_at='calibrated_at')
     made_at = CURRENT_TIMESTAMP : datetime
     """
 
     class Item(dj.Part):
         definition = """
-        # An image and the unit it was made for
+        # An image, the unit it was made for, and what it was made from
         -> master
-        -> Image
+        item : int32
         ---
+        -> Image
         -> StimulusKind
         -> TargetDataset.Unit
+        x_shift : int16                     # to the right, pixels of the model's images
+        y_shift : int16                     # down
+        shown_mean : float64                # in the unit of the display rule
+        shown_contrast : float64            # pixel SD
+        display_reached : bool              # mean and contrast are as asked for, to one percent
+        shown_activation = null : float64   # of the ensemble to the image as it is shown
         -> [nullable] MEI.Unit
+        -> [nullable] MEIMask.Unit
+        -> [nullable] BestGabor.Unit
+        -> [nullable] BestNaturalImage.Unit
         """
+
+
+@schema
+class TargetStaticGroup(dj.Manual):
+    definition = """
+    # Which stimulus set the presentation software shows next: the newest row counts
+    target_choice : int32
+    ---
+    -> StimulusSet
+    chosen_at = CURRENT_TIMESTAMP : datetime
+    choice_note = '' : varchar(255)
+    """

@@ -21,7 +21,9 @@ def facts() -> dict:
     cnn = (ModelGroup.Best & {"best_role": "cnn"}).proj(*Ensemble.primary_key).fetch1()
     cnn = {name: cnn[name] for name in Ensemble.primary_key}
     units = truth.mei_truth(cnn)
-    loops = truth.closed_loop_results({"response_scaling": "normalized"}).iloc[0]
+    loops = truth.closed_loop_results({"response_scaling": "normalized", "stimulus_kind": "mei"})
+    pooled = loops[loops.n_recordings == 2].iloc[0]
+    matches = truth.match_truth({})
     scored = Ensemble.UnitScore * Oracle.UnitScores * TargetDataset.Unit & cnn
     scores = pd.DataFrame(scored.to_dicts())
     animal, session = load_animal({"animal_id": 1, "session": 1, "scan_idx": 1})
@@ -35,9 +37,9 @@ def facts() -> dict:
         "median_cosine": summary.median_cosine,
         "fraction_exceeding": summary.fraction_exceeding,
         "median_cc_norm": float(driven.ensemble_test_cc_norm.astype(float).median()),
-        "row_max_fraction": float(loops.right_row_max_fraction),
-        "matched_right": float(loops.n_right / loops.n_matched),
-        "p": float(loops.permutation_p),
+        "row_max_fraction": float(pooled.right_row_max_fraction),
+        "matched_right": float(matches.right.mean()),
+        "p": float(pooled.permutation_p),
         "blind_well_predicted": int((blind.ensemble_validation_corr > truth.WELL_PREDICTED).sum()),
         "blind_reliable": int(blind.reliable.sum()),
         "blind_with_cc_norm": int(blind.ensemble_test_cc_norm.notna().sum()),

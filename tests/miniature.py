@@ -17,21 +17,24 @@ from pipeline import work
 from pipeline.deletion import delete_rows
 from pipeline.ingest.insert import insert_scan
 from pipeline.ingest.scan import Images, ScanArrays, Source, TrialResponses, Trials, Units
-from pipeline.ingest.virtual import ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
 from pipeline.settings import Settings
-from pipeline.stimulus import close_loop, make_stimulus_set
+from pipeline.stimulus import StimulusParams, close_loop, make_stimulus_set
 from pipeline.study import Study, register
 from schemas import graph, recording
 from science.closed_loop import MatchParams
 from science.digest import array_digest
 from science.virtual import SessionDesign, VirtualAnimalParams
 
-ANIMAL = VirtualAnimalParams(n_simple=6, n_complex=6, n_undriven=4)
+ANIMAL = VirtualAnimalParams(n_simple=6, n_complex=6, n_undriven=4, later_monitor_gamma=2.1)
 DESIGN = SessionDesign(n_train=300, n_validation=0, n_test=24, repeats=5)
 SEED = 5
 DAY_1 = {"animal_id": 1, "session": 1, "scan_idx": 1}
 DAY_2 = {"animal_id": 1, "session": 2, "scan_idx": 1}
+DAY_3 = {"animal_id": 1, "session": 3, "scan_idx": 1}
 REPEATS = 3
+NATURAL_REPEATS = 5
+STIMULUS = StimulusParams(kinds=("mei", "linear_mei", "masked_mei", "masked_natural"))
 SEEDS = (3, 8)
 N_MEIS, BLOCK = 10, 6
 
@@ -124,9 +127,10 @@ def _close_the_loop() -> Miniature:
     broken = register(study(**NONFINITE), [DAY_1])
     failed = _work()
     plan = plans["plans"]["cnn"]
-    stimulus = make_stimulus_set(plan)
-    ingest_stimulus_day(DAY_2, DAY_1, stimulus, REPEATS, day=2)
-    close_loop(DAY_2, stimulus, MatchParams())
+    stimulus = make_stimulus_set(plan, STIMULUS, calibrate_monitor(DAY_1, day=2))
+    for day, key in ((2, DAY_2), (3, DAY_3)):
+        ingest_stimulus_day(key, DAY_1, stimulus, REPEATS, day, NATURAL_REPEATS)
+        close_loop(key, stimulus, MatchParams(), day=day)
     failed += _work()
     linear, bad = plans["plans"]["linear"], broken["plans"]["cnn"]
     return Miniature(plans["training_set"], plan, linear, bad, stimulus, failed)
@@ -202,9 +206,10 @@ class Recordings:
 
     def delete(self) -> None:
         """Delete them all."""
-        rows = recording.Scan & self.keys
-        if rows:
-            delete_rows(rows)
+        virtual = [{"rig": f"virtual-{key['animal_id']}"} for key in self.keys]
+        for rows in (recording.Scan & self.keys, recording.Rig & virtual):
+            if rows:
+                delete_rows(rows)
 
 
 def row_counts() -> dict[str, int]:

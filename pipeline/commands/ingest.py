@@ -1,4 +1,4 @@
-"""`inceptionloop ingest`: recordings into the database."""
+"""`inceptionloop ingest`: recordings, and what belongs to them, into the database."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +9,20 @@ import typer
 from pipeline.commands.console import clear_errors, database, say
 from pipeline.ingest.allen import ingest_allen, locate_session
 from pipeline.ingest.arrays import ingest_arrays
+from pipeline.ingest.calibration import ingest_calibration, time_of_calibration
+from pipeline.ingest.registration import ingest_stack
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.sensorium import ingest_sensorium, published_key
-from pipeline.ingest.virtual import ActivityKind, ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.virtual import (
+    ActivityKind,
+    calibrate_monitor,
+    ingest_first_day,
+    ingest_stimulus_day,
+)
 from pipeline.study import read_study, register
 from science.virtual import SessionDesign, VirtualAnimalParams
 
-app = typer.Typer(no_args_is_help=True, help="Ingest recordings.")
+app = typer.Typer(no_args_is_help=True, help="Ingest recordings, monitors and stacks.")
 
 Animal = Annotated[int, typer.Option("--animal", help="Number of the animal.")]
 Session = Annotated[int, typer.Option("--session", help="Number of the session.")]
@@ -134,6 +141,43 @@ def nwb(
     _ingest(key, lambda: ingest_nwb(file, key, series), study)
 
 
+@app.command("calibration")
+def calibration(
+    file: Annotated[
+        Path, typer.Argument(help="CSV or .npz with the columns pixel_value and luminance, cd/m2.")
+    ],
+    rig: Annotated[str, typer.Option(help="Whose monitor was measured.")],
+    at: Annotated[str, typer.Option(help="When, as 2026-11-21T09:30.")],
+) -> None:
+    """Ingest what a rig's monitor emitted, as measured.
+
+    Example: inceptionloop ingest calibration monitor.csv --rig 2P4 --at 2026-11-21T09:30
+    """
+    with database():
+        new = ingest_calibration(file, rig, time_of_calibration(at))
+        say(f"calibration of {rig} " + ("ingested" if new else "was already there"))
+
+
+@app.command("stack")
+def stack(
+    file: Annotated[
+        Path, typer.Argument(help="CSV or .npz with the columns unit_id, x, y, z, um.")
+    ],
+    animal: Animal,
+    stack_id: Annotated[int, typer.Option("--stack", help="Number of the stack.")],
+    session: Session = 1,
+    scan: ScanIdx = 1,
+) -> None:
+    """Ingest where the units of a recording lie in a further stack.
+
+    Example: inceptionloop ingest stack units.csv --animal 7 --session 1 --scan 1 --stack 3
+    """
+    key = {"animal_id": animal, "session": session, "scan_idx": scan}
+    with database():
+        new = ingest_stack(file, key, stack_id)
+        say(f"coordinates in stack {stack_id} " + ("ingested" if new else "were already there"))
+
+
 @app.command("virtual")
 def virtual(
     animal: Animal = 1,
@@ -155,6 +199,10 @@ def virtual(
     eye_movement: Annotated[
         float, typer.Option(help="Standard deviation of the gaze over trials, pixels.")
     ] = 0.0,
+    later_gamma: Annotated[
+        float | None,
+        typer.Option(help="Gamma of the monitor on later days; by default as on day 1."),
+    ] = None,
     study: StudyFile = None,
 ) -> None:
     """Record a virtual mouse with known neurons while it sees natural images.
@@ -168,6 +216,7 @@ def virtual(
             n_complex=n_complex,
             n_undriven=n_undriven,
             eye_movement_px=eye_movement,
+            later_monitor_gamma=later_gamma,
         )
         design = SessionDesign(n_train=n_train, n_validation=0, n_test=n_test, repeats=repeats)
     _ingest(key, lambda: ingest_first_day(key, cells, design, seed, activity), study)
@@ -182,6 +231,10 @@ def virtual_day(
     scan: ScanIdx = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Presentations of each image.")] = 10,
     day: Annotated[int, typer.Option(min=2, help="Day of the experiment.")] = 2,
+    natural_repeats: Annotated[
+        int,
+        typer.Option(min=0, help="Presentations of each image that the first recording repeated."),
+    ] = 0,
 ) -> None:
     """Record the same virtual mouse on a later day while it sees a stimulus set.
 
@@ -190,4 +243,21 @@ def virtual_day(
     key = {"animal_id": animal, "session": session, "scan_idx": scan}
     source = {"animal_id": animal, "session": source_session, "scan_idx": 1}
     stimulus = {"stimulus_set_hash": stimulus_set}
-    _ingest(key, lambda: ingest_stimulus_day(key, source, stimulus, repeats, day))
+    _ingest(key, lambda: ingest_stimulus_day(key, source, stimulus, repeats, day, natural_repeats))
+
+
+@app.command("virtual-monitor")
+def virtual_monitor(
+    animal: Animal = 1,
+    session: Session = 1,
+    scan: ScanIdx = 1,
+    day: Annotated[int, typer.Option(min=1, help="Day of the experiment.")] = 2,
+) -> None:
+    """Measure the monitor of a virtual mouse on the morning of a day.
+
+    Example: inceptionloop ingest virtual-monitor --animal 1 --session 1 --day 2
+    """
+    with database():
+        key = {"animal_id": animal, "session": session, "scan_idx": scan}
+        measured = calibrate_monitor(key, day)
+        say(f"calibration {measured['rig']}@{measured['calibrated_at'].isoformat()}")

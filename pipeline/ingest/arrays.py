@@ -5,6 +5,7 @@ A folder is read through memory maps: the way for recordings that are larger tha
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from pipeline.ingest.source import source_of
 from science.anatomy import areas_from_masks, layers_from_depth
 from science.trials import presentation_times
 
-READER_VERSION = "2"
+READER_VERSION = "3"
 
 REQUIRED = ("images", "image_index")
 ACTIVITY = ("responses", "traces", "spike_times")
@@ -39,7 +40,7 @@ KNOWN = {
     *REQUIRED,
     *ACTIVITY,
     *("image_id", "image_class", "stimulus_params", "presentation_time", "pre_blank_period"),
-    *("screen_width_cm", "screen_distance_cm"),
+    *("screen_width_cm", "screen_distance_cm", "rig", "recorded_at"),
     *("onset", "offset", "flip_times", "spike_counts"),
     *("frame_times", "behavior_frame_times", "n_depths"),
     *("pupil", "pupil_trials", "treadmill", "treadmill_trials"),
@@ -72,18 +73,21 @@ def read_arrays(path: Path) -> ScanArrays:
     if images.ndim != 3:
         raise BadRecording(f"images must be (n_images, height, width), not {images.shape}")
     activity = _activity(arrays)
+    units = _units(arrays, _n_units(activity))
     return ScanArrays(
         images=_images(arrays),
         trials=_trials(arrays),
         activity=activity,
-        units=_units(arrays, _n_units(activity)),
+        units=units,
         fields=_fields(arrays),
         pupil=_track(arrays, "pupil"),
         treadmill=_track(arrays, "treadmill"),
-        stack_id=_scalar(arrays, "stack_id"),
+        stacks=_stacks(arrays, units),
         presentation_time=_scalar(arrays, "presentation_time"),
         pre_blank_period=_scalar(arrays, "pre_blank_period"),
         screen=_screen(arrays),
+        rig=_scalar(arrays, "rig"),
+        recorded_at=_time(arrays, "recorded_at"),
     )
 
 
@@ -257,6 +261,23 @@ def _screen(arrays: Arrays) -> Screen | None:
             "and positive"
         )
     return Screen(float(width), float(distance))
+
+
+def _stacks(arrays: Arrays, units: Units) -> dict[int, NDArray[np.float64]]:
+    if "stack_id" not in arrays:
+        return {}
+    if units.position is None:
+        raise BadRecording("a stack_id needs positions (x, y, z)")
+    return {_scalar(arrays, "stack_id"): units.position}
+
+
+def _time(arrays: Arrays, name: str) -> datetime | None:
+    if name not in arrays:
+        return None
+    try:
+        return datetime.fromisoformat(str(_scalar(arrays, name)))
+    except ValueError as error:
+        raise BadRecording(f"{name} must be a time as 2026-11-21T14:30:00: {error}") from error
 
 
 def _text(arrays: Arrays, name: str) -> NDArray[np.str_] | None:

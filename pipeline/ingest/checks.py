@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from pipeline.ingest.scan import (
 from science.responses import increasing, volume_times
 
 INT32_MAX = 2**31 - 1
-MAX_NAME = {"image_class": 24, "area": 16, "layer": 16}
+MAX_NAME = {"image_class": 24, "area": 16, "layer": 16, "rig": 16}
 
 
 def check(scan: ScanArrays) -> None:
@@ -45,6 +46,8 @@ def _problems(scan: ScanArrays) -> Iterator[str]:
     n_trials = len(scan.trials.image_index)
     yield from _track_problems("pupil", scan.pupil, ("t", "radius", "x", "y"), n_trials)
     yield from _track_problems("treadmill", scan.treadmill, ("t", "velocity"), n_trials)
+    for stack_id, position in scan.stacks.items():
+        yield from stack_problems(stack_id, position, len(scan.units.unit_id))
     yield from _scalar_problems(scan)
 
 
@@ -236,12 +239,16 @@ def _scalar_problems(scan: ScanArrays) -> Iterator[str]:
             continue
         if not is_real(np.asarray(seconds)) or not 0 < seconds < np.inf:
             yield f"{name} must be a positive number of seconds, not {seconds!r}"
-    if scan.stack_id is None:
-        return
-    if not are_int32(np.asarray(scan.stack_id)):
-        yield f"stack_id must be an integer, not {scan.stack_id!r}"
-    if scan.units.position is None:
-        yield "a stack_id needs positions (x, y, z)"
+    if scan.rig is not None and not 0 < len(str(scan.rig)) <= MAX_NAME["rig"]:
+        yield f"a name of rig has 1 to {MAX_NAME['rig']} characters, not {scan.rig!r}"
+
+
+def stack_problems(stack_id: Any, position: NDArray[Any], n_units: int) -> Iterator[str]:
+    """Yield what is wrong with the coordinates of units in a stack."""
+    if not are_int32(np.asarray(stack_id)):
+        yield f"stack_id must be an integer, not {stack_id!r}"
+    if position.shape != (n_units, 3) or not is_real(position) or not np.isfinite(position).all():
+        yield f"x, y and z in stack {stack_id} must be finite numbers, one per unit ({n_units})"
 
 
 def _name_problems(name: str, values: NDArray[np.str_], n: int, of: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pipeline.ingest.images import register_images
 from pipeline.ingest.rows import BadRecording, insert_in_chunks
 from pipeline.ingest.scan import (
     Fields,
+    Floats,
     ScanArrays,
     Source,
     SpikeTimes,
@@ -89,7 +90,10 @@ def already_there(key: dict[str, int], source: Source) -> bool:
 def _insert_everything(
     key: dict[str, int], arrays: ScanArrays, source: Source, virtual: dict[str, Any] | None
 ) -> None:
-    recording.Scan.insert1(key | vars(source))
+    if arrays.rig is not None:
+        recording.Rig.insert1({"rig": arrays.rig}, skip_duplicates=True)
+    time = {"rig": arrays.rig, "recorded_at": arrays.recorded_at}
+    recording.Scan.insert1(key | vars(source) | time)
     if arrays.screen is not None:
         recording.Screen.insert1(
             key
@@ -100,8 +104,8 @@ def _insert_everything(
         )
     _insert_fields(key, arrays.fields, arrays.units)
     _insert_units(key, arrays.units)
-    if arrays.stack_id is not None:
-        _insert_registration(key, arrays.units, arrays.stack_id)
+    for stack_id, position in arrays.stacks.items():
+        insert_registration(key, arrays.units.unit_id, position, stack_id)
     _insert_trials(key, arrays.trials, _insert_conditions(arrays))
     _insert_activity(key, arrays)
     _insert_tracks(key, arrays.pupil, arrays.treadmill)
@@ -152,16 +156,18 @@ def _insert_units(key: dict[str, int], units: Units) -> None:
             )
 
 
-def _insert_registration(key: dict[str, int], units: Units, stack_id: int) -> None:
+def insert_registration(
+    key: dict[str, int], unit_id: NDArray[np.integer], position: Floats, stack_id: int
+) -> None:
+    """Insert the coordinates (n_units, 3), um, that units of a recording have in a stack."""
     stack = {"stack_id": stack_id}
     recording.Stack.insert1(stack, skip_duplicates=True)
     recording.StackRegistration.insert1(key | stack)
-    recording.StackRegistration.Unit.insert(
+    rows = (
         key | stack | {"unit_id": u, "stack_x": x, "stack_y": y, "stack_z": z}
-        for u, (x, y, z) in zip(
-            units.unit_id.tolist(), units.position.astype(float).tolist(), strict=True
-        )
+        for u, (x, y, z) in zip(unit_id.tolist(), position.astype(float).tolist(), strict=True)
     )
+    insert_in_chunks(recording.StackUnitCoord, rows, len(unit_id), "coordinates")
 
 
 def _insert_conditions(arrays: ScanArrays) -> list[str]:

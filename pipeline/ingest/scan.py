@@ -1,6 +1,8 @@
 """A recorded scan as readers hand it over."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -204,12 +206,16 @@ class ScanArrays:
     units : Units
     fields : Fields, optional
     pupil, treadmill : Track, optional
-    stack_id : int, optional
-        The stack in whose frame the positions are; needed to match cells between recordings.
+    stacks : mapping of int to float (n_units, 3)
+        Coordinates of the units in each stack that the recording is registered to, um; needed to
+        match cells between recordings.
     presentation_time, pre_blank_period : float, optional
         Seconds, of every trial.
     screen : Screen, optional
         Needed for receptive fields in degrees.
+    rig : str, optional
+    recorded_at : datetime, optional
+        Both are needed to find the calibration of the monitor.
     """
 
     images: Images
@@ -219,7 +225,9 @@ class ScanArrays:
     fields: Fields | None = None
     pupil: Track | None = None
     treadmill: Track | None = None
-    stack_id: int | None = None
+    stacks: Mapping[int, Floats] = field(default_factory=dict)
     presentation_time: float | None = None
     pre_blank_period: float | None = None
     screen: Screen | None = None
+    rig: str | None = None
+    recorded_at: datetime | None = None

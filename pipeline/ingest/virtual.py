@@ -2,12 +2,15 @@
 
 import hashlib
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
+import datajoint as dj
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ingest.calibration import insert_calibration
 from pipeline.ingest.insert import insert_scan
 from pipeline.ingest.rows import BadRecording
 from pipeline.ingest.scan import (
@@ -38,8 +41,11 @@ from science.virtual import (
 )
 from science.virtual import VirtualAnimal as Animal
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 SCREEN = Screen(width_cm=56.5, distance_cm=15.0)
+DAY_0 = datetime(2026, 1, 1)
+CALIBRATED, RECORDED = timedelta(hours=9), timedelta(hours=10)  # of each day
+STACKS_PER_ANIMAL = 20
 
 ActivityKind = Literal["trial_response", "trace", "spike_times"]
 
@@ -82,11 +88,43 @@ def ingest_first_day(
     images, presentation = first_day(design, params.height, params.width, seed)
     classes = np.full(len(images), "natural")
     rig = None if activity == "trial_response" else rig or AcquisitionParams()
-    return _ingest(key, animal, 1, images, classes, presentation, activity, rig)
+    new = _ingest(key, animal, 1, images, classes, presentation, activity, rig)
+    calibrate_monitor(key, day=1)
+    return new
+
+
+def calibrate_monitor(scan: dict[str, Any], day: int) -> dict[str, Any]:
+    """Measure the monitor of a virtual animal one morning; return the key of the calibration.
+
+    Parameters
+    ----------
+    scan : dict
+        A recording of the animal.
+    day : int
+        From 1.
+    """
+    animal, _ = load_animal(scan)
+    key = {"rig": _rig(scan), "calibrated_at": DAY_0 + timedelta(days=day) + CALIBRATED}
+    insert_calibration(**key, **_measured(animal, day))
+    return key
+
+
+def _measured(animal: Animal, day: int) -> dict[str, NDArray[np.float64]]:
+    pixel_value, luminance = animal.session(day).monitor.measured(seed=animal.seed + day)
+    return {"pixel_value": pixel_value, "luminance": luminance}
+
+
+def _rig(scan: dict[str, Any]) -> str:
+    return f"virtual-{scan['animal_id']}"
 
 
 def ingest_stimulus_day(
-    key: dict[str, int], source: dict[str, int], stimulus: dict[str, str], repeats: int, day: int
+    key: dict[str, int],
+    source: dict[str, int],
+    stimulus: dict[str, str],
+    repeats: int,
+    day: int,
+    natural_repeats: int = 0,
 ) -> bool:
     """Record the animal of an earlier recording while it sees a stimulus set.
 
@@ -99,17 +137,44 @@ def ingest_stimulus_day(
     stimulus : dict
         Key of `StimulusSet`.
     repeats : int
-        Presentations of each image.
+        Presentations of each image of the set.
     day : int
         From 2.
+    natural_repeats : int
+        Presentations of each image that the earlier recording repeated, by which matched cells
+        are compared.
     """
     animal, _ = load_animal(source)
-    items = StimulusSet.Item * recording.Image & stimulus
-    classes, images = items.to_arrays("image_class", "image", order_by="image_class, image_id")
-    if len(images) == 0:
+    shown = dj.U("image_class", "image_id") & (StimulusSet.Item & stimulus)
+    if not shown:
         raise BadRecording(f"the stimulus set {stimulus} has no images")
-    presentation = shuffled_presentation(np.full(len(images), repeats), animal.seed + day)
-    return _ingest(key, animal, day, np.stack(images), np.asarray(classes, str), presentation)
+    classes, images = _images(shown)
+    n_repeats = np.full(len(images), repeats)
+    if natural_repeats:
+        again, natural = _images(_repeated(source))
+        if natural.shape[1:] != images.shape[1:]:
+            raise BadRecording(
+                f"the images of the set have {images.shape[1:]} pixels, the natural ones of the "
+                f"first day {natural.shape[1:]}: make the set at that size, or show it alone"
+            )
+        classes, images = np.concatenate([classes, again]), np.concatenate([images, natural])
+        n_repeats = np.concatenate([n_repeats, np.full(len(natural), natural_repeats)])
+    presentation = shuffled_presentation(n_repeats, animal.seed + day)
+    return _ingest(key, animal, day, images, classes, presentation)
+
+
+def _images(names: dj.expression.QueryExpression) -> tuple[NDArray[np.str_], NDArray[np.uint8]]:
+    """Return classes and pixels of images."""
+    classes, images = (recording.Image & names.proj()).to_arrays(
+        "image_class", "image", order_by="image_class, image_id"
+    )
+    return np.asarray(classes, str), np.stack(images)
+
+
+def _repeated(scan: dict[str, int]) -> dj.expression.QueryExpression:
+    """Return the images that a recording showed more than once."""
+    trials = recording.Trial * recording.Condition & scan
+    return dj.U("image_class", "image_id").aggr(trials, n_shown="count(*)") & "n_shown > 1"
 
 
 def load_animal(scan: dict[str, Any]) -> tuple[Animal, Session]:
@@ -151,7 +216,12 @@ def _ingest(
         else _acquired(session, images, presentation, activity, rig)
     )
     arrays = ScanArrays(
-        images=Images(images, classes), stack_id=key["animal_id"], screen=SCREEN, **parts
+        images=Images(images, classes),
+        stacks=_stacks(key, session),
+        screen=SCREEN,
+        rig=_rig(key),
+        recorded_at=DAY_0 + timedelta(days=day) + RECORDED,
+        **parts,
     )
     params = animal.params.model_dump(mode="json")
     name = f"virtual animal {configuration_hash('VirtualAnimal', params)}, seed {animal.seed}"
@@ -207,6 +277,13 @@ def _acquired(
         "units": replace(_units(session), field=recorded.field, delay=recorded.delay),
         "fields": Fields(np.arange(1, rig.n_depths + 1), recorded.field_depth),
     }
+
+
+def _stacks(key: dict[str, int], session: Session) -> dict[int, NDArray[np.float64]]:
+    """Coordinates of the units in every stack of the animal, by the number of the stack."""
+    first = key["animal_id"] * STACKS_PER_ANIMAL
+    n_stacks = session.animal.params.n_stacks
+    return {first + stack: session.stack_positions(stack) for stack in range(1, n_stacks + 1)}
 
 
 def _units(session: Session) -> Units:

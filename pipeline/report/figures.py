@@ -138,37 +138,3 @@ def masks(
     if target is not None:
         axes[1].axvline(target, color=INK, lw=1, ls="--")
     return figure
-
-
-def confusion(mean: NDArray[np.floating]) -> Figure:
-    """Show a confusion matrix (n, n), every row divided by its maximum, as in Walker et al. 2019.
-
-    Rows without a positive maximum, which cannot be divided by it, stay empty.
-    """
-    largest = np.where(np.isnan(mean), -np.inf, mean).max(1, keepdims=True, initial=-np.inf)
-    shown = np.where(largest > 0, mean / np.where(largest > 0, largest, 1), np.nan)
-    figure, (ax,) = panels([1], 4.5, total=5.3)
-    drawn = ax.imshow(shown, cmap="magma", vmin=min(0, np.nanmin(shown, initial=0)), vmax=1)
-    label(ax, "image made for neuron", "neuron")
-    ax.spines[:].set_visible(False)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(8, integer=True))
-    bar = figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
-    bar.set_label("mean response / row maximum", fontsize=9, color=INK)
-    bar.ax.tick_params(labelsize=8.5, colors=MUTED)
-    bar.outline.set_visible(False)
-    return figure
-
-
-def match_distances(distance: NDArray[np.floating], right: Sequence[bool | None]) -> Figure:
-    """Plot distances (um) of matched cells; wrong matches apart where the truth is known."""
-    figure, (ax,) = panels([1], 2.4, total=4.6)
-    bins = np.histogram_bin_edges(distance, 20)
-    wrong = np.array([r is not None and not r for r in right], bool)
-    known = any(r is not None for r in right)
-    histogram(ax, distance[~wrong], bins, label="right" if known else "truth unknown")
-    if wrong.any():
-        histogram(ax, distance[wrong], bins, color=SECOND, label="wrong")
-    label(ax, "distance to the matched cell (µm)", "cells")
-    legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    return figure

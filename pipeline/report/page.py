@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from pipeline.truth import MEISummary
+from pipeline.truth import SIGNIFICANT_Q, MEISummary
 
 
 @dataclass(frozen=True)
@@ -201,22 +201,117 @@ class UnitPage:
 
 
 @dataclass(frozen=True)
-class LoopView:
-    """One closed-loop recording under one way of matching cells.
+class MonitorView:
+    """The monitor of a later recording, by the calibration nearest in time.
 
-    `results` holds one mapping per scaling and kind of image, with the columns of
-    `pipeline.truth.closed_loop_results`.
+    `delta_hours` is the time from the recording to the calibration; `other` says which calibration
+    the images were made for, if that is another one.
     """
+
+    rig: str
+    calibrated_at: datetime
+    delta_hours: float
+    gamma: float
+    darkness: float
+    amplitude: float
+    other: str | None
+
+
+@dataclass(frozen=True)
+class StimulusView:
+    """A stimulus set: what was asked for, and one mapping per kind of what it holds.
+
+    `kinds` have `name`, `n`, `mean` and `contrast` (averages over the images, in `unit`) and
+    `n_unreached`, images whose mean or contrast are not as asked for.
+    """
+
+    name: str
+    unit: str
+    mean: float
+    contrast: float
+    kinds: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class MatchView:
+    """How the cells of one later recording were matched in one way.
+
+    `result` is a row of `pipeline.truth.match_results`, NaN where unknown; `votes` maps how many
+    stacks agree to the number of cells, `statuses` what a match counts as to that of matches;
+    `median_correlations` are of matched cells and of all other pairs.
+    """
+
+    method: str
+    result: dict[str, Any]
+    median_distance: float
+    votes: dict[int, int]
+    statuses: dict[str, int]
+    median_correlations: tuple[float, float] | None
+    picture: Picture | None
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known which matches are right."""
+        return not math.isnan(self.result["n_right"])
+
+
+@dataclass(frozen=True)
+class LaterRecording:
+    """A recording that showed a stimulus set."""
 
     scan: str
     day: int
-    method: str
-    n_matched: int
-    n_right: int | None
-    median_distance: float
+    stimulus: StimulusView
+    monitor: MonitorView | None
+    curves: Picture | None
+    matches: list[MatchView]
+
+
+@dataclass(frozen=True)
+class ScalingView:
+    """Results of a pool under one scaling of the responses.
+
+    `results` holds one mapping per kind of image, with the columns of
+    `pipeline.truth.closed_loop_results` and its `name`; `tests` one per pair of kinds, with those
+    of `pipeline.truth.kind_results` and the names `first` and `other`.
+    """
+
+    scaling: str
     results: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """Responses of matched cells in one later recording or several; the first scaling is drawn."""
+
+    significant_q: ClassVar[float] = SIGNIFICANT_Q
+
+    scans: list[str]
+    days: list[int]
+    method: str
+    scalings: list[ScalingView]
     confusion: Picture | None
-    distances: Picture
+    comparisons: list[Picture]
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known which cells are rightly matched."""
+        return any(not math.isnan(r["n_right"]) for s in self.scalings for r in s.results)
+
+
+@dataclass(frozen=True)
+class LoopView:
+    """The closed loop of a training set; the largest pools come last."""
+
+    recordings: list[LaterRecording]
+    pools: list[PoolView]
+
+    @property
+    def own_mei(self) -> dict[str, Any] | None:
+        """Result of the MEIs in the last pool that has one."""
+        results = [r for p in self.pools for s in p.scalings[:1] for r in s.results]
+        return next((r for r in reversed(results) if r["stimulus_kind"] == "mei"), None)
 
 
 @dataclass(frozen=True)
@@ -252,7 +347,7 @@ class Block:
     oracles: list[OracleView] = field(default_factory=list)
     models: ModelsView | None = None
     runs: list[RunView] = field(default_factory=list)
-    loops: list[LoopView] = field(default_factory=list)
+    loops: LoopView | None = None
     provenance: Provenance | None = None
     populations: list[Picture] = field(default_factory=list)
 

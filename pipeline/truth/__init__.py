@@ -6,7 +6,13 @@ a unit has a row for each of them.
 """
 
 from pipeline.truth.cells import WELL_PREDICTED
-from pipeline.truth.closed_loop import closed_loop_results, match_truth
+from pipeline.truth.closed_loop import (
+    SIGNIFICANT_Q,
+    closed_loop_results,
+    kind_results,
+    match_results,
+    match_truth,
+)
 from pipeline.truth.comparison import (
     CELL_GROUPS,
     PAIRS,
@@ -29,6 +35,7 @@ __all__ = [
     "CELL_GROUPS",
     "MARGIN",
     "PAIRS",
+    "SIGNIFICANT_Q",
     "TRAINING_QUANTILE",
     "WELL_PREDICTED",
     "MEISummary",
@@ -36,6 +43,8 @@ __all__ = [
     "comparison_summary",
     "comparison_truth",
     "exceeds",
+    "kind_results",
+    "match_results",
     "match_truth",
     "mei_truth",
     "plane_cosine",

@@ -7,6 +7,7 @@ It stands in for an animal where a recording must be repeated, extended or check
 from science.virtual.acquisition import Acquisition
 from science.virtual.animal import VirtualAnimal, retinal_images
 from science.virtual.cells import CELL_TYPES, CellType
+from science.virtual.monitor import VirtualMonitor
 from science.virtual.params import AcquisitionParams, SessionDesign, VirtualAnimalParams
 from science.virtual.receptive_fields import Gabors
 from science.virtual.session import (
@@ -28,6 +29,7 @@ __all__ = [
     "Trials",
     "VirtualAnimal",
     "VirtualAnimalParams",
+    "VirtualMonitor",
     "first_day",
     "retinal_images",
     "shared_gain",

@@ -64,6 +64,21 @@ class VirtualAnimalParams(Params):
     missing_fraction: float = Field(0.05, ge=0, lt=1, description="cells not found on a later day")
     drift_cv: float = Field(0.2, ge=0, le=1, description="of each cell's rate on later days")
 
+    n_stacks: int = Field(3, ge=1, le=20, description="structural stacks of the volume")
+    registration_shift_um: float = Field(
+        1.0, ge=0, le=100, description="sd per axis, error of one recording in one stack"
+    )
+    registration_rotation_deg: float = Field(
+        0.2, ge=0, le=10, description="sd per axis, error about the middle of the volume"
+    )
+
+    monitor_amplitude: float = Field(32.0, gt=0, le=1000, description="white above black, cd/m2")
+    monitor_gamma: float = Field(1.7, ge=0.2, le=10, description="of the monitor on day 1")
+    later_monitor_gamma: float | None = Field(
+        None, ge=0.2, le=10, description="on later days; None: as on day 1"
+    )
+    monitor_offset: float = Field(0.1, ge=0, le=100, description="luminance of black, cd/m2")
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in ("wavelength", "sigma", "mean_rate"):

@@ -10,7 +10,9 @@ from scipy.signal import lfilter
 
 from science.natural_images import natural_images
 from science.virtual.acquisition import Acquisition, acquire
+from science.virtual.monitor import VirtualMonitor, monitor_on
 from science.virtual.params import AcquisitionParams, SessionDesign
+from science.virtual.stacks import stack_coordinates
 
 if TYPE_CHECKING:
     from science.virtual.animal import VirtualAnimal
@@ -80,6 +82,64 @@ class Session:
         """Cortical layer of each unit, str (n_units,)."""
         return self.animal.layer[self.cells]
 
+    @property
+    def monitor(self) -> VirtualMonitor:
+        """The monitor as it is that day."""
+        return monitor_on(self.day, self.animal.params)
+
+    def stack_positions(self, stack: int) -> np.ndarray:
+        """Coordinates of all units in a structural stack, each with its registration error.
+
+        Parameters
+        ----------
+        stack
+            From 1 to the animal's `n_stacks`.
+
+        Returns
+        -------
+        float64 (n_units, 3)
+            x, y and z in the frame of the stack, micrometres.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stack.
+        """
+        animal = self.animal
+        return stack_coordinates(self.positions, animal.params, animal.seed, self.day, stack)
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """Turn what the monitor shows into what the eye gets, as grey levels of day 1.
+
+        The eye averages the light of the screen pixels that fall into one of its own pixels. The
+        average is expressed as the grey level that makes as much light on the day-1 monitor.
+
+        Parameters
+        ----------
+        images
+            (n_images, k * height, k * width) with a whole number k, pixel values 0 to 255 of the
+            monitor of that day.
+
+        Returns
+        -------
+        float64 (n_images, height, width)
+            Exactly the pixel values, where k = 1 and the monitor is as on day 1.
+
+        Raises
+        ------
+        ValueError
+            If the images have another size, or pixel values to be turned into light exceed
+            0 to 255.
+        """
+        images, params = np.asarray(images), self.animal.params
+        factor = _enlargement(images.shape, params.height, params.width)
+        first = monitor_on(1, params)
+        if factor == 1 and self.monitor == first:
+            return images.astype(np.float64, copy=False)
+        blocks = (len(images), params.height, factor, params.width, factor)
+        light = self.monitor.luminance(images).reshape(blocks).mean(axis=(2, 4))
+        return first.pixels(light)
+
     def record(self, images: np.ndarray, presentation: np.ndarray, seed: int) -> np.ndarray:
         """Spike counts of all units in every trial, where nothing else is kept.
 
@@ -101,7 +161,7 @@ class Session:
         Parameters
         ----------
         images
-            (n_images, height, width), grey levels 0 to 255.
+            Pixel values of that day's monitor, of a size that the eye can see: see `seen`.
         presentation
             int (n_trials,), index of the image shown in each trial.
         seed
@@ -114,7 +174,7 @@ class Session:
         Raises
         ------
         ValueError
-            If presentation is not a vector of image indices, or the images have another size.
+            If presentation is not a vector of image indices, or images cannot be seen.
         """
         presentation = np.asarray(presentation)
         if presentation.ndim != 1 or not np.issubdtype(presentation.dtype, np.integer):
@@ -124,14 +184,15 @@ class Session:
                 f"presentation runs from {presentation.min()} to {presentation.max()}, "
                 f"but there are {len(images)} images: indices must be 0 to {len(images) - 1}"
             )
+        seen = self.seen(images)
         rng, params = self.generator(seed), self.animal.params
         arousal = _autoregressive(len(presentation), params.gain_autocorrelation, rng)
         gain = _log_normal(arousal, params.gain_cv)
         gaze = self.generator(seed, _GAZE).normal(0, params.eye_movement_px, (len(gain), 2))
         if params.eye_movement_px > 0:
-            rates = self.animal.rates(np.asarray(images)[presentation], gaze)
+            rates = self.animal.rates(seen[presentation], gaze)
         else:
-            rates = self.animal.rates(images)[presentation]
+            rates = self.animal.rates(seen)[presentation]
         expected = rates[:, self.cells] * self.drift * gain[:, None]
         return Trials(arousal, gain, gaze, expected, rng.poisson(expected))
 
@@ -185,6 +246,17 @@ def make_session(animal: VirtualAnimal, day: int) -> Session:
         drift = _log_normal(rng.standard_normal(n_found), params.drift_cv)
     unit_ids = np.arange(1, len(cells) + 1, dtype=np.int32)
     return Session(animal, day, unit_ids, cells, positions, drift)
+
+
+def _enlargement(shape: tuple[int, ...], height: int, width: int) -> int:
+    """By how much images on the screen are larger than what the eye resolves."""
+    factor = shape[1] // height if len(shape) == 3 else 0
+    if factor < 1 or tuple(shape[1:]) != (factor * height, factor * width):
+        raise ValueError(
+            f"images of shape {tuple(shape)}: this animal sees (n, {height}, {width}), "
+            f"or k times as many pixels both ways, (n, {height} k, {width} k) with k = 2, 3, ..."
+        )
+    return factor
 
 
 def first_day(

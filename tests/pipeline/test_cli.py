@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import typer.main
-from miniature import arrays, row_counts
+from miniature import NATURAL_REPEATS, REPEATS, STIMULUS, arrays, row_counts
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -51,8 +51,9 @@ def test_the_commands_are_those_of_the_pipeline():
     names = {" ".join(path) for path in COMMANDS}
     assert names >= {
         "init", "register", "plan", "work", "status", "errors", "delete", "report", "demo",
-        "ingest arrays", "ingest virtual", "ingest virtual-day",
-        "stimulus make", "stimulus shown",
+        "ingest arrays", "ingest virtual", "ingest virtual-monitor", "ingest virtual-day",
+        "ingest calibration", "ingest stack",
+        "stimulus export", "stimulus check", "stimulus shown", "stimulus choose", "stimulus next",
         "config show", "config diff",
         "server start", "server stop", "server status", "server env",
     }  # fmt: skip
@@ -189,16 +190,24 @@ def test_a_virtual_recording_is_made_once(recordings):
     assert len(Scan.Unit & {"animal_id": animal}) == 3
 
 
-def test_a_stimulus_set_is_made_once_and_shown(populated):
+def test_a_stimulus_set_is_exported_once_and_shown(populated, tmp_path):
     before = row_counts()
-    make = ("stimulus", "make", populated.training_set["training_set_hash"])
-    assert "of several kinds, name one: model " in call(*make).stderr
-    text = succeed(*make, "--model", populated.plan["model_hash"])
-    (stimulus,) = StimulusSet().to_dicts()
-    assert f"stimulus set {stimulus['stimulus_set_hash']}: " in text
-    shown = ("stimulus", "shown", stimulus["stimulus_set_hash"], "--animal", 1, "--session", 2)
+    training_set = populated.training_set["training_set_hash"]
+    kinds = [word for kind in STIMULUS.kinds for word in ("--kind", kind)]
+    export = ("stimulus", "export", training_set, tmp_path / "images", *kinds)
+    assert "there are several controls of MEIs" in call(*export).stderr
+    plan = populated.plan
+    where = ("--model", plan["model_hash"], "--where", f"train_hash={plan['train_hash']}")
+    text = succeed(*export, *where)
+    stimulus = populated.stimulus["stimulus_set_hash"]
+    assert f"stimulus set {stimulus}: " in text
+    assert f"{len(StimulusSet.Item & populated.stimulus)} images" in succeed(
+        "stimulus", "check", tmp_path / "images"
+    )
+    shown = ("stimulus", "shown", stimulus, "--animal", 1, "--session", 2)
     assert "registered" in succeed(*shown)
-    day = ("ingest", "virtual-day", stimulus["stimulus_set_hash"], "--repeats", 3)
+    day = ("ingest", "virtual-day", stimulus, "--repeats", REPEATS)
+    day += ("--natural-repeats", NATURAL_REPEATS)
     assert "recording 1-2-1 was already there" in succeed(*day)
     assert row_counts() == before
 
@@ -240,7 +249,10 @@ BAD_INPUT = {
         "'mouse1' does not name a recording: write animal-session-scan, as 1-1-1",
     ),
     "no such recording": (("register", "STUDY", "--scan", "9-9-9"), "there is no recording"),
-    "MEIs of nothing": (("stimulus", "make", "f" * 16), "there are no MEIs"),
+    "MEIs of nothing": (
+        ("stimulus", "export", "f" * 16, "images", "--kind", "mei"),
+        "there are no MEIs",
+    ),
     "a stimulus set that is not there": (
         ("stimulus", "shown", "f" * 16, *NOBODY, "--session", 1),
         "there is no stimulus set",

@@ -70,7 +70,7 @@ def test_every_array_comes_back(recordings, write):
     assert [unit["unit_id"] for unit in units] == given["unit_id"].tolist()
     for axis in "xyz":
         assert [unit[f"um_{axis}"] for unit in units] == given[axis].tolist()
-        stack = (recording.StackRegistration.Unit & key & {"stack_id": 9}).to_arrays(
+        stack = (recording.StackUnitCoord & key & {"stack_id": 9}).to_arrays(
             f"stack_{axis}", order_by="unit_id"
         )
         assert stack.tolist() == given[axis].tolist()

@@ -7,8 +7,10 @@ from miniature import (
     DAY_1,
     DAY_2,
     DESIGN,
+    NATURAL_REPEATS,
     REPEATS,
     SEED,
+    STIMULUS,
     arrays,
     insert_arrays,
     recorded_activity,
@@ -30,7 +32,7 @@ from schemas.recording import (
     LayerMembership,
     PupilTrack,
     Scan,
-    StackRegistration,
+    StackUnitCoord,
     TreadmillTrace,
     Trial,
     VirtualAnimal,
@@ -67,12 +69,15 @@ def test_the_first_day_is_that_of_the_animal_and_its_seed(forgotten):
 def check_units(scan, session):
     ids = (Scan.Unit & scan).to_arrays("unit_id", order_by="unit_id")
     np.testing.assert_array_equal(ids, session.unit_ids)
-    for table, names in (
-        (Scan.Unit, ("um_x", "um_y", "um_z")),
-        (StackRegistration.Unit, ("stack_x", "stack_y", "stack_z")),
-    ):
-        xyz = (table & scan).to_arrays(*names, order_by="unit_id")
-        np.testing.assert_array_equal(np.column_stack(xyz), session.positions)
+    xyz = (Scan.Unit & scan).to_arrays("um_x", "um_y", "um_z", order_by="unit_id")
+    np.testing.assert_array_equal(np.column_stack(xyz), session.positions)
+    stacks = sorted(set((StackUnitCoord & scan).to_arrays("stack_id").tolist()))
+    assert len(stacks) == ANIMAL.n_stacks
+    for number, stack in enumerate(stacks, 1):
+        xyz = (StackUnitCoord & scan & {"stack_id": stack}).to_arrays(
+            "stack_x", "stack_y", "stack_z", order_by="unit_id"
+        )
+        np.testing.assert_array_equal(np.column_stack(xyz), session.stack_positions(number))
     area = (AreaMembership & scan).to_arrays("brain_area", order_by="unit_id")
     np.testing.assert_array_equal(area, session.brain_area)
     layer = (LayerMembership & scan).to_arrays("layer", order_by="unit_id")
@@ -97,19 +102,24 @@ def test_the_second_day_shows_every_image_of_the_stimulus_set_as_often_as_asked(
     shown = shown_images(DAY_2)
     rows = (Trial * Condition & DAY_2).to_dicts(order_by="trial_idx")
     names = [(row["image_class"], row["image_id"]) for row in rows]
-    distinct = sorted(set(names))
-    assert all(names.count(name) == REPEATS for name in distinct)
+    # the set first, then the images of day 1 by which matched cells are compared
+    distinct = sorted(set(names), key=lambda name: (name[0] == "natural", name))
+    for name in distinct:
+        assert names.count(name) == (NATURAL_REPEATS if name[0] == "natural" else REPEATS)
     images = np.stack([shown[names.index(name)] for name in distinct])
     presentation = np.array([distinct.index(name) for name in names])
     recorded = recorded_activity(DAY_2)
     np.testing.assert_array_equal(recorded, session.record(images, presentation, animal.seed))
-    assert {name for name, _ in names} == {"mei"}
+    assert {name for name, _ in names} == {*STIMULUS.kinds, "natural"}
+    assert sum(name[0] == "natural" for name in distinct) == DESIGN.n_test
 
 
 def test_a_second_time_changes_nothing(populated):
     before = row_counts()
     assert ingest_first_day(DAY_1, ANIMAL, DESIGN, SEED) is False
-    assert ingest_stimulus_day(DAY_2, DAY_1, populated.stimulus, REPEATS, day=2) is False
+    assert (
+        ingest_stimulus_day(DAY_2, DAY_1, populated.stimulus, REPEATS, 2, NATURAL_REPEATS) is False
+    )
     assert row_counts() == before
 
 

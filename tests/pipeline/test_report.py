@@ -30,18 +30,24 @@ from pipeline.report.page import (
     Block,
     ComparisonView,
     Gallery,
+    LaterRecording,
     LoopView,
     MasksView,
+    MatchView,
     ModelsView,
     ModelView,
+    MonitorView,
     OracleView,
     Page,
     Picture,
+    PoolView,
     Provenance,
     Recorded,
     RunView,
+    ScalingView,
     ScanView,
     Step,
+    StimulusView,
     Tile,
     UnitPage,
 )
@@ -78,39 +84,8 @@ def written(figure):
 # ---------------------------------------------------------------- figures
 
 
-def test_rows_of_the_confusion_figure_are_divided_by_their_maximum(rng):
-    mean = rng.uniform(0.5, 9, (5, 5))
-    mean[1] = 0  # never answered
-    mean[2] = np.nan
-    mean[:, 3] = np.nan  # never shown
-    drawn = written(figures.confusion(mean)).axes[0].images[0].get_array()
-    shown = np.asarray(drawn.filled(np.nan))
-    np.testing.assert_allclose(shown[0, [0, 1, 2, 4]], mean[0, [0, 1, 2, 4]] / np.nanmax(mean[0]))
-    assert np.nanmax(shown[[0, 3, 4]], axis=1) == pytest.approx([1, 1, 1])
-    assert np.isnan(shown[[1, 2]]).all()
-    assert np.isnan(shown[:, 3]).all()
-
-
-def test_the_confusion_figure_shows_negative_responses():
-    shown = written(figures.confusion(np.array([[2.0, -1.0], [0.0, 1.0]]))).axes[0].images[0]
-    assert shown.get_clim() == (-0.5, 1)
-
-
 def bars(ax):
     return sum(bar.get_height() for bar in ax.patches)
-
-
-def test_wrong_matches_are_drawn_apart():
-    figure = written(figures.match_distances(np.array([1.0, 2, 3, 4]), [True, True, False, True]))
-    assert bars(figure.axes[0]) == 4
-    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert names == ["right", "wrong"]
-
-
-def test_matches_of_a_real_recording_are_neither_right_nor_wrong():
-    figure = written(figures.match_distances(np.array([1.0, 2]), [None, None]))
-    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert names == ["truth unknown"]
 
 
 def test_units_without_a_score_are_left_out_of_the_reliability_figure():
@@ -425,6 +400,34 @@ def empty_page():
     return Page("test_", WHEN, "0.1.0")
 
 
+def full_loop(text):
+    """Return a closed loop of two recordings, alone and pooled, that says `text`."""
+    kind = {"name": text, "n": 9, "mean": 10.0, "contrast": 2.0, "n_unreached": 1}
+    stimulus = StimulusView(text, text, 10.0, 2.0, [kind])
+    monitor = MonitorView(text, WHEN, -1.5, 1.8, 0.1, 30.0, text)
+    counts = {"n_stacks": 3, "n_matched": 5, "n_right": 4, "n_present": 5, "recall": 0.8}
+    counts |= {"n_accepted": 3, "n_accepted_right": 3, "n_shared_images": 24}
+    votes, statuses = {3: 4, 2: 1}, {text: 3, f"{text}s": 2}
+    match = MatchView(text, counts, 3.0, votes, statuses, (0.8, 0.1), PICTURE)
+    recordings = [
+        LaterRecording(f"1-{day}-1", day, stimulus, monitor, PICTURE, [match]) for day in (2, 3)
+    ]
+    result = {"stimulus_kind": "mei", "name": text, "n_shown": 4, "row_max_fraction": 0.75}
+    result |= {"n_right": 4, "n_right_shown": 4, "right_row_max_fraction": 0.75}
+    result |= {"permutation_statistic": 0.5, "statistic_low": 0.4, "statistic_high": 0.6}
+    result |= {"permutation_p": 0.0001}
+    test = {"first": text, "other": text, "n_compared": 4, "wilcoxon_p": 0.02}
+    for name in ("response_ratio", "median_difference", "rank_biserial"):
+        test |= {name: 0.5, f"{name}_low": 0.3, f"{name}_high": 0.7}
+    test |= {"n_first_better": 2, "n_other_better": 1}
+    scalings = [ScalingView(text, [result], [test])] * 2
+    pools = [
+        PoolView([f"1-{day}-1" for day in days], days, text, scalings, PICTURE, [PICTURE])
+        for days in ([2], [3], [2, 3])
+    ]
+    return LoopView(recordings, pools)
+
+
 def full_page(text):
     """Return a page on which every string of the database is `text`."""
     scan = ScanView("1-1-1", text, text, text, 5, 10, text, WHEN, True)
@@ -443,17 +446,7 @@ def full_page(text):
     comparison = ComparisonView(text, 111, 16, 9, 1, 9, True, PICTURE, [pair, pair])
     pictures = [PICTURE, PICTURE]
     run = RunView(text, 4, 1, 1, gallery, summary, pictures, masks, [comparison, comparison])
-    result = {
-        "response_scaling": text,
-        "stimulus_kind": text,
-        "n_shown": 4,
-        "row_max_fraction": 0.75,
-        "n_right_shown": 4,
-        "right_row_max_fraction": 0.75,
-        "permutation_statistic": 0.5,
-        "permutation_p": 0.0001,
-    }
-    loop = LoopView("1-2-1", 2, text, 4, 4, 3.0, [result], PICTURE, PICTURE)
+    loop = full_loop(text)
     step = Step(text, text, text, {text: text}, {text: text})
     ancestors = Provenance(text, PICTURE, [step], [{"seed": text}], [{"code": text}])
     block = Block(
@@ -464,7 +457,7 @@ def full_page(text):
         [oracle],
         ModelsView([model], 3, 1, 0, 0, PICTURE, PICTURE, PICTURE),
         [run],
-        [loop],
+        loop,
         ancestors,
     )
     recorded = Recorded([scan], [PICTURE], [replace(PICTURE, caption=text, alt=text)])

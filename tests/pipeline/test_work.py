@@ -231,6 +231,8 @@ def test_two_workers_make_everything_once_also_what_others_left(finished):
         "RegressionField": 1,
         "BestNaturalImage": N_BLOCKS,
         "ImageComparison": N_BLOCKS,
+        "ProcessedMonitorCalibration": 1,
+        "ClosestCalibration": 1,
     }
     # one job each, ended well; none failed, none left reserved or pending
     for step in STEPS:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from miniature import row_counts
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.closed_loop import MatchMethod
+from schemas.cell_match import MatchMethod
 from schemas.configuration import configuration_hash
 from schemas.controls import ContrastRule, FieldMethod, GaborMethod
 from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset
@@ -26,6 +26,7 @@ from schemas.model_config import (
 )
 from schemas.reliability import OracleMethod
 from schemas.responses import Preprocessing
+from schemas.stimulus import DisplayRule
 from science.dataset import DataParams
 from science.model.config import ImageModelConfig
 from science.split import SplitParams
@@ -98,7 +99,8 @@ OTHER_THAN_DEFAULT = {
     ContrastRule: {"mean": 127.5, "std": 20},
     GaborMethod: {"grid": {"sigmas": [3]}, "ascent": {"steps": 7}},
     FieldMethod: {"lambdas": [1, 10]},
-    MatchMethod: {"max_distance": None},
+    MatchMethod: {"max_distance": None, "min_correlation": 0.42},
+    DisplayRule: {"unit": "grey", "mean": 111, "contrast": 16},
 }
 
 
@@ -145,6 +147,7 @@ def test_registering_again_inserts_nothing(tables, table):
         (ContrastRule, {"std": 200}),
         (GaborMethod, {"grid": {"sigmas": []}}),
         (MatchMethod, {"max_distance": -1}),
+        (DisplayRule, {"height": 144}),
     ],
 )
 def test_bad_parameters_leave_no_row(tables, table, wrong):

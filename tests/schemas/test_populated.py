@@ -14,6 +14,7 @@ from miniature import (
     DAY_2,
     DESIGN,
     N_MEIS,
+    NATURAL_REPEATS,
     REPEATS,
     SEEDS,
     recorded_activity,
@@ -21,9 +22,16 @@ from miniature import (
 )
 
 from pipeline.deletion import delete_rows
-from pipeline.ingest.virtual import load_animal
-from schemas import closed_loop, model
-from schemas.closed_loop import BestProximityCellMatch, ConfusionMatrix, DiagonalTest
+from schemas import model
+from schemas.cell_match import (
+    BestProximityCellMatch,
+    CellMatchOracleCorrelation,
+    ClosedLoopScan,
+    LoopPool,
+    MatchPlan,
+    ProximityCellMatch,
+)
+from schemas.closed_loop import ConfusionMatrix, ConfusionPlan, DiagonalTest, PermutationTest
 from schemas.comparison import BestNaturalImage, ImageComparison
 from schemas.dataset import ConditionTier, TargetDataset
 from schemas.field import GradientField, RegressionField
@@ -35,7 +43,7 @@ from schemas.mei_variants import DiverseMEI, SurroundMEI
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.operations import CodeVersion
 from schemas.readout import UnitReadout
-from schemas.recording import Condition, Image, Trial
+from schemas.recording import Trial
 from schemas.reliability import Oracle, OracleRankedUnit
 from schemas.responses import Frame, InputResponse
 from schemas.stimulus import StimulusSet
@@ -54,6 +62,24 @@ MADE_OF_MEIS = (
     ImageComparison,
 )
 
+ASKED_OF_THE_LOOP = (
+    StimulusSet,
+    StimulusSet.Item,
+    ClosedLoopScan,
+    LoopPool,
+    LoopPool.Member,
+    MatchPlan,
+    ConfusionPlan,
+)
+CLOSED_LOOP = (
+    ProximityCellMatch,
+    BestProximityCellMatch,
+    CellMatchOracleCorrelation,
+    ConfusionMatrix,
+    PermutationTest,
+    DiagonalTest,
+)
+
 N_UNITS = ANIMAL.n_cells
 SIZE = (ANIMAL.height, ANIMAL.width)
 
@@ -70,7 +96,8 @@ def test_no_job_failed(populated):
 def test_there_is_one_row_for_everything_that_was_asked_for(populated):
     n_blocks = -(-N_MEIS // BLOCK)
     n_trials = DESIGN.n_trials
-    n_shown = StimulusSet.Item & populated.stimulus
+    shown = dj.U("image_class", "image_id") & (StimulusSet.Item & populated.stimulus)
+    n_pools, n_kinds, n_scalings, n_pairs = 3, 4, 3, 3  # pools: each later day, both
     expected = {
         Frame & DAY_1: 1,
         Frame.Condition & DAY_1: DESIGN.n_images,
@@ -100,14 +127,18 @@ def test_there_is_one_row_for_everything_that_was_asked_for(populated):
         GradientField & populated.training_set: n_blocks,
         RegressionField.Unit & populated.training_set: N_UNITS,
         ImageComparison & populated.training_set: n_blocks,
-        InputResponse.Input & DAY_2: REPEATS * len(n_shown),
-        ConfusionMatrix & DAY_2: 3,
-        DiagonalTest & DAY_2: 3,
+        InputResponse.Input & DAY_2: REPEATS * len(shown) + NATURAL_REPEATS * DESIGN.n_test,
+        ProximityCellMatch & DAY_2: ANIMAL.n_stacks,
+        BestProximityCellMatch(): 2,
+        CellMatchOracleCorrelation(): 2,
+        ConfusionMatrix(): n_pools * n_scalings * n_kinds,
+        PermutationTest(): n_pools * n_scalings * n_kinds,
+        DiagonalTest(): n_pools * n_scalings * n_pairs,
     }
     assert {str(q.full_table_name): len(q) for q in expected} == {
         str(q.full_table_name): n for q, n in expected.items()
     }
-    assert 5 <= len(n_shown) <= N_MEIS
+    assert 5 * n_kinds <= len(shown) <= N_MEIS * n_kinds
 
 
 def test_every_computed_row_says_with_what_it_was_computed(populated):
@@ -365,101 +396,17 @@ class ClosedLoopKept:
 
     def __enter__(self):
         self.counts = row_counts()
-        self.sets = StimulusSet().to_dicts()
-        self.items = StimulusSet.Item().to_dicts()
-        self.scans = closed_loop.ClosedLoopScan().to_dicts()
-        self.plans = closed_loop.ConfusionPlan().to_dicts()
+        self.rows = {table: table().to_dicts() for table in ASKED_OF_THE_LOOP}
 
     def __exit__(self, error, *_):
         if error is not None:
             return
         assert not StimulusSet()
-        StimulusSet.insert(self.sets)
-        StimulusSet.Item.insert(self.items)
-        closed_loop.ClosedLoopScan.insert(self.scans)
-        closed_loop.ConfusionPlan.insert(self.plans)
-        for table in (
-            closed_loop.ProximityCellMatch,
-            BestProximityCellMatch,
-            ConfusionMatrix,
-            DiagonalTest,
-        ):
+        for table, rows in self.rows.items():
+            table.insert(rows, skip_duplicates=True)
+        for table in CLOSED_LOOP:
             table.populate()
         assert row_counts() == self.counts
-
-
-# --- the closed loop
-
-
-def test_matched_cells_are_the_same_cells(populated):
-    _, first = load_animal(DAY_1)
-    _, second = load_animal(DAY_2)
-    cell_on_day_1 = dict(zip(first.unit_ids.tolist(), first.cells.tolist(), strict=True))
-    cell_on_day_2 = dict(zip(second.unit_ids.tolist(), second.cells.tolist(), strict=True))
-    matches = BestProximityCellMatch.Unit * TargetDataset.Unit.proj(day_1_unit="unit_id")
-    rows = matches.to_dicts()
-    assert len(rows) == len(second.unit_ids)
-    assert {cell_on_day_1[r["day_1_unit"]] for r in rows} == set(second.cells.tolist())
-    for row in rows:
-        assert cell_on_day_1[row["day_1_unit"]] == cell_on_day_2[row["matched_unit_id"]]
-
-
-def test_the_stimulus_set_shows_the_meis(populated):
-    items = StimulusSet.Item * MEI.Unit & populated.stimulus
-    assert len(items) == len(MEI.Unit & populated.plan & "mei_status = 'ok'")
-    shown = (items * Image.proj("image")).to_dicts()
-    for row in shown:
-        np.testing.assert_array_equal(row["image"], np.rint(row["mei"]).astype(np.uint8))
-
-
-@pytest.mark.parametrize("scaling", ["raw", "normalized", "zscored"])
-def test_the_confusion_matrix_is_that_of_the_recorded_trials(populated, scaling):
-    """Rows = matched cells by unit index, columns = the images made for them."""
-    responses = recorded_activity(DAY_2).astype(float)
-    ids = (InputResponse.ResponseKeys & DAY_2).to_arrays("unit_id", order_by="col_id").tolist()
-    if scaling != "raw":
-        sd = responses.std(0, ddof=1)
-        mean = responses.mean(0) if scaling == "zscored" else 0
-        with np.errstate(invalid="ignore", divide="ignore"):
-            responses = (responses - mean) / np.where(sd == 0, np.nan, sd)
-    trials = (Trial * Condition & DAY_2).to_dicts(order_by="trial_idx")
-    shown = [(trial["image_class"], trial["image_id"]) for trial in trials]
-    items = (StimulusSet.Item & populated.stimulus).to_dicts()
-    image_of = {item["unit_index"]: (item["image_class"], item["image_id"]) for item in items}
-    matched = {r["unit_index"]: r["matched_unit_id"] for r in BestProximityCellMatch.Unit()}
-    cells = sorted(unit for unit in image_of if unit in matched)
-    row = (ConfusionMatrix & DAY_2 & {"response_scaling": scaling}).fetch1()
-    assert row["n_matrix_units"] == len(cells) >= 4
-    for i, cell in enumerate(cells):
-        column = ids.index(matched[cell])
-        for j, other in enumerate(cells):
-            trials = [t for t, image in enumerate(shown) if image == image_of[other]]
-            values = responses[trials, column]
-            assert row["confusion_n"][i, j] == len(trials) == REPEATS
-            np.testing.assert_allclose(row["confusion_mean"][i, j], values.mean(), atol=1e-6)
-            np.testing.assert_allclose(row["confusion_variance"][i, j], values.var(), atol=1e-6)
-    check_diagonal(row, cells)
-
-
-def check_diagonal(row, cells):
-    key = {a: row[a] for a in ConfusionMatrix.primary_key}
-    entries = (ConfusionMatrix.Diagonal & key).to_dicts(order_by="matrix_index")
-    assert [e["unit_index"] for e in entries] == cells
-    for i, entry in enumerate(entries):
-        own = row["confusion_mean"][i, i]
-        assert (entry["diagonal_response"] is None) == np.isnan(own)
-        if np.isfinite(own):
-            assert entry["diagonal_response"] == pytest.approx(own)
-            sem = np.sqrt(row["confusion_variance"][i, i] / (REPEATS - 1))
-            assert entry["diagonal_sem"] == pytest.approx(sem)
-            assert entry["row_max"] == (own >= np.nanmax(row["confusion_mean"][i]))
-
-
-def test_the_diagonal_is_tested(populated):
-    for row in (DiagonalTest * ConfusionMatrix.proj("n_matrix_units")).to_dicts():
-        assert row["n_tested"] + row["n_dropped"] == row["n_matrix_units"]
-        if row["n_tested"] >= 2:
-            assert 0 < row["permutation_p"] <= 1
 
 
 def test_nothing_is_left_to_do(populated):

@@ -1,0 +1,275 @@
+"""The next experiment's images: from MEIs and their controls to what a monitor shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.ingest.images import register_images
+from pipeline.stimulus.sources import Kind, NothingToShow, Source, sources, target_model
+from schemas.configuration import configuration_hash
+from schemas.dataset import TargetDataset
+from schemas.mei import LoadedBlock, load_block
+from schemas.model import ensemble_weights
+from schemas.monitor import ClosestCalibration, monitor_curve
+from schemas.recording import Condition, Image, MonitorCalibration, Trial
+from schemas.stimulus import DisplayRule, StimulusSet
+from science.monitor import MonitorCurve
+from science.params import Params
+from science.shown_images import DisplayParams, as_modelled, shifted, shown_images
+
+SHIFTED_KINDS = ("mei", "linear_mei")
+NINE_SHIFTS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1))
+IMAGES_AT_ONCE = 128  # through the ensemble
+
+
+class StimulusParams(Params):
+    """Which images are shown, and how.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Of images; units that lack one of them are left out.
+    nine_shifts : bool
+        Show MEIs and linear MEIs also moved by one pixel of the model's images in each direction
+        (microns_vei 9.6).
+    display : DisplayParams
+        Size, mean and contrast.
+    """
+
+    kinds: tuple[Kind, ...] = Field(("mei",), min_length=1)
+    nine_shifts: bool = False
+    display: DisplayParams = DisplayParams()
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """A stimulus set before it is stored.
+
+    Attributes
+    ----------
+    key : dict
+        Of `StimulusSet`.
+    row : dict
+        The rest of its row, but for the display rule.
+    params : StimulusParams
+    items : list of dict
+        Rows of `StimulusSet.Item` without the numbers of the images.
+    pixels : uint8, (n_items, h, w)
+    n_left_out : int
+        Units that have some of the kinds, but not all.
+    """
+
+    key: dict[str, str]
+    row: dict[str, Any]
+    params: StimulusParams
+    items: list[dict[str, Any]]
+    pixels: NDArray[np.uint8]
+    n_left_out: int
+
+
+@dataclass(frozen=True)
+class Monitors:
+    """Where the recorded images were seen, and where the new ones will be.
+
+    Attributes
+    ----------
+    row : dict
+        Their keys, as a `StimulusSet` has them; None where grey values are what is equal.
+    source, shown_on : MonitorCurve or None
+    """
+
+    row: dict[str, Any]
+    source: MonitorCurve | None = None
+    shown_on: MonitorCurve | None = None
+
+
+def make_stimulus_set(
+    plan: dict[str, Any],
+    params: StimulusParams | None = None,
+    shown_on: dict[str, Any] | None = None,
+) -> dict[str, str]:
+    """Make a stimulus set of MEIs and their controls, unless it exists, and return its key.
+
+    Parameters and errors are those of `prepare_stimulus`.
+    """
+    stimulus = prepare_stimulus(plan, params, shown_on)
+    with StimulusSet.connection.transaction:
+        insert_stimulus(stimulus)
+    return stimulus.key
+
+
+def prepare_stimulus(
+    plan: dict[str, Any],
+    params: StimulusParams | None = None,
+    shown_on: dict[str, Any] | None = None,
+) -> Stimulus:
+    """Compute a stimulus set without storing anything.
+
+    Images are enlarged to the size of those that were recorded, brought to one mean and contrast in
+    the light of the monitor they were recorded with, and written for the monitor that will show
+    them (microns_vei 9.6, 11).
+
+    Parameters
+    ----------
+    plan : dict
+        Restriction of `MEI` to one ensemble and method; usually the key of a `TrainingPlan`.
+    params : StimulusParams, optional
+    shown_on : dict, optional
+        Key of `MonitorCalibration`, of the monitor that will show the images; by default the
+        newest of the rig on which the recorded ones were seen.
+
+    Raises
+    ------
+    NothingToShow
+        If there are no such images, those of several ensembles or methods, no calibration, or a
+        mean and contrast that the monitor cannot show.
+    """
+    params = params or StimulusParams()
+    target = target_model(plan, params.kinds)
+    by_kind = {kind: sources(target, kind) for kind in params.kinds}
+    units = sorted(set.intersection(*map(set, by_kind.values())))
+    if not units:
+        raise NothingToShow(f"no unit of {plan} has an image of each kind {list(params.kinds)}")
+    member = (TargetDataset.Member & target).to_dicts(order_by="KEY", limit=1)[0]
+    monitors = _monitors(member, params.display, shown_on)
+    size = params.display.size(_recorded_size(member))
+    block = _load_units(target, units)
+    items, pixels = [], []
+    for kind, found in by_kind.items():
+        shifts = NINE_SHIFTS if params.nine_shifts and kind in SHIFTED_KINDS else ((0, 0),)
+        rows, images = _displayed(
+            kind, [found[u] for u in units], params.display, size, monitors, block, shifts
+        )
+        items += rows
+        pixels.append(images)
+    items = [{"item": number} | item for number, item in enumerate(items)]
+    made_from = [
+        {n: v for n, v in item.items() if not n.startswith(("shown_", "display_"))}
+        for item in items
+    ]
+    document = {
+        "display": params.display.model_dump(mode="json"),
+        "monitors": {name: value and str(value) for name, value in monitors.row.items()},
+        "items": made_from,
+    }
+    return Stimulus(
+        key={"stimulus_set_hash": configuration_hash("StimulusSet", document, version=2)},
+        row=monitors.row | {"training_set_hash": target["training_set_hash"]},
+        params=params,
+        items=items,
+        pixels=np.concatenate(pixels),
+        n_left_out=len(set().union(*by_kind.values())) - len(units),
+    )
+
+
+def insert_stimulus(stimulus: Stimulus) -> list[dict[str, Any]]:
+    """Insert a stimulus set unless it is there; return its items. Call it in a transaction."""
+    if not StimulusSet & stimulus.key:
+        rule = DisplayRule.register(stimulus.params.display)
+        names = register_images(stimulus.pixels, [i["stimulus_kind"] for i in stimulus.items])
+        StimulusSet.insert1(stimulus.key | stimulus.row | rule)
+        without_reference = dict.fromkeys(StimulusSet.Item.heading.names)
+        StimulusSet.Item.insert(
+            without_reference
+            | stimulus.key
+            | {"image_class": image_class, "image_id": image_id}
+            | item
+            for item, (image_class, image_id) in zip(stimulus.items, names, strict=True)
+        )
+    return (StimulusSet.Item & stimulus.key).to_dicts(order_by="item")
+
+
+def _displayed(
+    kind: str,
+    found: list[Source],
+    display: DisplayParams,
+    size: tuple[int, int],
+    monitors: Monitors,
+    block: LoadedBlock,
+    shifts: tuple[tuple[int, int], ...],
+) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
+    """Return items and pixels of one kind: of every unit, one image per shift."""
+    masks = None if found[0].mask is None else np.stack([s.mask for s in found])
+    images = np.stack([s.image for s in found]).astype(np.float32)
+    try:
+        shown = shown_images(images, size, display, monitors.source, monitors.shown_on, masks)
+    except ValueError as error:
+        raise NothingToShow(f"images of kind '{kind}' cannot be shown so: {error}") from error
+    height, width = block.model.image_shape
+    step = size[1] / width, size[0] / height
+    pixels = np.stack(
+        [shifted(shown.pixels, round(x * step[0]), round(y * step[1])) for x, y in shifts], axis=1
+    ).reshape(-1, *size)
+    units = np.repeat(np.arange(len(found)), len(shifts))
+    activations = _activations(pixels, units, block, monitors)
+    items = [
+        {
+            **found[unit].reference,
+            "stimulus_kind": kind,
+            "unit_index": found[unit].unit_index,
+            "x_shift": x,
+            "y_shift": y,
+            "shown_mean": float(shown.mean[unit]),
+            "shown_contrast": float(shown.contrast[unit]),
+            "display_reached": bool(shown.reached[unit]),
+            "shown_activation": float(activation),
+        }
+        for unit, (x, y), activation in zip(units, shifts * len(found), activations, strict=True)
+    ]
+    return items, pixels
+
+
+def _activations(
+    pixels: NDArray[np.uint8], units: NDArray[np.int64], block: LoadedBlock, monitors: Monitors
+) -> NDArray[np.float32]:
+    """Return the ensemble's response of each unit (a position in the block) to its image."""
+    found = []
+    for start in range(0, len(pixels), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
+        modelled = as_modelled(
+            pixels[part], block.model.image_shape, monitors.source, monitors.shown_on
+        )
+        found.append(block.responses(torch.from_numpy(modelled), units[part].tolist()))
+    return np.concatenate(found)
+
+
+def _load_units(target: dict[str, Any], units: list[int]) -> LoadedBlock:
+    """Load the ensemble with these units as its block."""
+    rows = (TargetDataset.Unit & target).to_dicts(order_by="unit_index")
+    columns = {r["unit_index"]: (r["readout_key"], r["readout_column"]) for r in rows}
+    return load_block(ensemble_weights(target), [columns[unit] for unit in units])
+
+
+def _recorded_size(member: dict[str, Any]) -> tuple[int, int]:
+    """Return height and width of the recorded images."""
+    shown = Image * Condition & (Trial & member)
+    return shown.to_dicts(limit=1, order_by="KEY")[0]["image"].shape
+
+
+def _monitors(
+    member: dict[str, Any], display: DisplayParams, shown_on: dict[str, Any] | None
+) -> Monitors:
+    names = ("rig", "calibrated_at")
+    row = dict.fromkeys((*names, *(f"source_{name}" for name in names)))
+    if display.unit == "grey":
+        return Monitors(row)
+    closest = (ClosestCalibration & member).to_dicts()
+    if not closest:
+        raise NothingToShow(
+            "it is not known how bright the recorded images were: `inceptionloop ingest "
+            "calibration` for their rig and `inceptionloop work`, or show them at equal grey values"
+        )
+    source = {name: closest[0][name] for name in names}
+    if shown_on is None:
+        newest = (MonitorCalibration & {"rig": source["rig"]}).keys(
+            order_by="calibrated_at DESC", limit=1
+        )
+        shown_on = newest[0]
+    elif not MonitorCalibration & shown_on:
+        raise NothingToShow(f"there is no calibration {shown_on}")
+    row |= shown_on | {f"source_{name}": value for name, value in source.items()}
+    return Monitors(row, monitor_curve(**source), monitor_curve(**shown_on))
