@@ -69,9 +69,7 @@ def run_demo(folder: Path, n_workers: int, chosen: Experiment) -> None:
         stimulus = prepare_stimulus(plans["plans"]["cnn"], chosen.stimulus, monitor)
         export_stimulus(stimulus, folder.parent / "stimulus")
         for day, scan in LATER_DAYS.items():
-            ingest_stimulus_day(
-                scan, FIRST_DAY, stimulus.key, chosen.repeats, day, NATURAL_REPEATS
-            )
+            ingest_stimulus_day(scan, FIRST_DAY, stimulus.key, chosen.repeats, day, NATURAL_REPEATS)
             close_loop(scan, stimulus.key, MatchParams(), day=day)
         say("4/6 cell matches and confusion matrices")
         _compute(n_workers, threads)

@@ -34,7 +34,7 @@ DAY_2 = {"animal_id": 1, "session": 2, "scan_idx": 1}
 DAY_3 = {"animal_id": 1, "session": 3, "scan_idx": 1}
 REPEATS = 3
 NATURAL_REPEATS = 5
-STIMULUS = StimulusParams(kinds=("mei", "linear_mei", "masked_mei", "masked_natural"))
+STIMULUS = StimulusParams(kinds=("mei", "linear_mei", "natural", "masked_mei", "masked_natural"))
 SEEDS = (3, 8)
 N_MEIS, BLOCK = 10, 6
 
@@ -67,6 +67,7 @@ STUDY = {
     "diverse": {"n_images": 3, "iter_n": 10},
     "surround": {"iter_n": 10},
 }
+FIRST_ANIMAL = 1000  # of those that modules insert and delete
 NONFINITE = {"training": {"max_epoch": 2, "schedule": (1e30,)}}
 
 
@@ -188,7 +189,7 @@ def recorded_activity(key: dict[str, int]) -> np.ndarray:
 class Recordings:
     """Recordings that are deleted with everything that was asked for and computed of them."""
 
-    animals = count(1000)
+    animals = count(FIRST_ANIMAL)
 
     def __init__(self) -> None:
         self.keys: list[dict[str, int]] = []
@@ -206,7 +207,8 @@ class Recordings:
 
     def delete(self) -> None:
         """Delete them all."""
-        virtual = [{"rig": f"virtual-{key['animal_id']}"} for key in self.keys]
+        own = [key["animal_id"] for key in self.keys if key["animal_id"] >= FIRST_ANIMAL]
+        virtual = [{"rig": f"virtual-{animal}"} for animal in own]
         for rows in (recording.Scan & self.keys, recording.Rig & virtual):
             if rows:
                 delete_rows(rows)

@@ -92,7 +92,8 @@ def _recording(row: dict[str, Any], album: Album) -> LaterRecording:
 
 def _stimulus(key: dict[str, str]) -> StimulusView:
     rule = (DisplayRule & (StimulusSet & key).proj("display_hash")).fetch1()
-    items = pd.DataFrame((StimulusSet.Item & key).to_dicts())
+    columns = ("stimulus_kind", "shown_mean", "shown_contrast", "display_reached")
+    items = pd.DataFrame((StimulusSet.Item & key).proj(*columns).to_dicts(), columns=columns)
     kinds = [
         {
             "name": name,

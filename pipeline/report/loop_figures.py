@@ -232,6 +232,7 @@ def _grid(n: int, extra: float) -> tuple[Figure, list[Axes]]:
     total = min(PAGE_INCHES, 0.8 + PANEL_INCHES * columns)
     height = rows * ((total - 0.8) / columns - 0.4 + extra)
     figure = Figure(figsize=(total, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(h_pad=0.08)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes[:n]:
         tidy(ax)

@@ -38,6 +38,7 @@ from schemas.recording import (
     VirtualAnimal,
 )
 from schemas.responses import Eye, Frame, InputResponse, Preprocessing, StaticScan, Treadmill
+from schemas.stimulus import StimulusSet
 from science.preprocessing import PreprocessingParams
 from science.virtual import AcquisitionParams, SessionDesign, VirtualAnimalParams, first_day
 from science.virtual import VirtualAnimal as Animal
@@ -96,22 +97,24 @@ def test_the_truth_is_regenerated_from_the_row(forgotten, scan):
     check_units(scan, session)
 
 
-def test_the_second_day_shows_every_image_of_the_stimulus_set_as_often_as_asked(forgotten):
+def test_the_second_day_shows_every_image_of_the_set_as_often_as_asked(forgotten, populated):
     """And the animal answers to them: with its noise of that day, to the digit."""
     animal, session = load_animal(DAY_2)
     shown = shown_images(DAY_2)
     rows = (Trial * Condition & DAY_2).to_dicts(order_by="trial_idx")
     names = [(row["image_class"], row["image_id"]) for row in rows]
     # the set first, then the images of day 1 by which matched cells are compared
-    distinct = sorted(set(names), key=lambda name: (name[0] == "natural", name))
-    for name in distinct:
-        assert names.count(name) == (NATURAL_REPEATS if name[0] == "natural" else REPEATS)
+    items = (StimulusSet.Item & populated.stimulus).to_dicts()
+    of_set = sorted({(item["image_class"], item["image_id"]) for item in items})
+    distinct = of_set + sorted(set(names) - set(of_set))
+    assert all(names.count(name) == REPEATS for name in of_set)
+    assert all(names.count(name) == NATURAL_REPEATS for name in distinct[len(of_set) :])
+    assert len(distinct) == len(of_set) + DESIGN.n_test
     images = np.stack([shown[names.index(name)] for name in distinct])
     presentation = np.array([distinct.index(name) for name in names])
     recorded = recorded_activity(DAY_2)
     np.testing.assert_array_equal(recorded, session.record(images, presentation, animal.seed))
-    assert {name for name, _ in names} == {*STIMULUS.kinds, "natural"}
-    assert sum(name[0] == "natural" for name in distinct) == DESIGN.n_test
+    assert {name for name, _ in of_set} == set(STIMULUS.kinds)
 
 
 def test_a_second_time_changes_nothing(populated):

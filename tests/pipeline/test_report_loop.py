@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from miniature import DAY_2, DAY_3
+from miniature import DAY_2, DAY_3, STIMULUS
 from test_report import Reader, bars, empty_page, full_loop, written
 
 from pipeline.report import loop_figures
 from pipeline.report.album import Album
-from pipeline.report.loop import aligned, loops
+from pipeline.report.loop import KINDS, aligned, loops
 from pipeline.report.loop_figures import (
     Pairing,
     calibrations,
@@ -34,6 +34,7 @@ from schemas.recording import VirtualAnimal
 from schemas.stimulus import StimulusSet
 
 NAN = np.nan
+KIND_OF = {name: kind for kind, name in KINDS.items()}
 
 
 @pytest.fixture
@@ -187,17 +188,13 @@ def test_every_later_recording_is_described(populated, view):
     assert [(r.scan, r.day) for r in found.recordings] == [("1-2-1", 2), ("1-3-1", 3)]
     items = pd.DataFrame((StimulusSet.Item & populated.stimulus).to_dicts())
     for recording, key in zip(found.recordings, (DAY_2, DAY_3), strict=True):
-        kinds = recording.stimulus.kinds
-        assert [k["name"] for k in kinds] == [
-            "MEI",
-            "linear MEI",
-            "masked MEI",
-            "masked natural image",
-        ]
-        masked = items[items.stimulus_kind == "masked_natural"]
-        assert kinds[3]["n"] == len(masked)
-        assert kinds[3]["contrast"] == pytest.approx(np.mean(masked.shown_contrast))
-        assert kinds[3]["n_unreached"] == sum(not reached for reached in masked.display_reached)
+        kinds = {KINDS[kind]: kind for kind in KINDS if kind in STIMULUS.kinds}
+        assert [found["name"] for found in recording.stimulus.kinds] == list(kinds)
+        for shown in recording.stimulus.kinds:
+            of = items[items.stimulus_kind == kinds[shown["name"]]]
+            assert shown["n"] == len(of)
+            assert shown["contrast"] == pytest.approx(np.mean(of.shown_contrast))
+            assert shown["n_unreached"] == sum(not reached for reached in of.display_reached)
         fit = ProcessedMonitorCalibration.GammaFit & (ClosestCalibration & key)
         assert recording.monitor.gamma == fit.fetch1("gamma")
         assert recording.monitor.other is None
@@ -222,12 +219,8 @@ def test_pools_come_alone_and_then_together(view):
     assert [pool.scans for pool in found.pools] == [["1-2-1"], ["1-3-1"], ["1-2-1", "1-3-1"]]
     for pool in found.pools:
         assert [s.scaling for s in pool.scalings] == ["normalized", "raw", "zscored"]
-        assert [r["stimulus_kind"] for r in pool.scalings[0].results] == [
-            "mei",
-            "linear_mei",
-            "masked_mei",
-            "masked_natural",
-        ]
+        kinds = [r["stimulus_kind"] for r in pool.scalings[0].results]
+        assert kinds == [kind for kind in KINDS if kind in STIMULUS.kinds]
         assert len(pool.comparisons) == 2
     last = (LoopPool & "n_pooled = 2").fetch1("KEY")
     wanted = last | {"response_scaling": "normalized", "stimulus_kind": "mei"}
@@ -259,17 +252,15 @@ def drawn(monkeypatch):
 
 def test_the_drawn_matrices_are_those_of_the_tables(populated, view, drawn):
     view()
-    pooled = LoopPool & "n_pooled = 2"
-    for (matrices,), pool in zip(drawn["confusions"][2:], [pooled.fetch1("KEY")], strict=True):
-        key = pool | {"response_scaling": "normalized"}
-        for title, matrix in matrices.items():
-            kind = title.split("\n")[0].replace("natural image", "natural")
-            kind = {"stimulus_kind": kind.lower().replace(" ", "_")}
-            np.testing.assert_array_equal(
-                matrix, (ConfusionMatrix & key & kind).fetch1("confusion_mean")
-            )
-            results = closed_loop_results(key | kind)
-            assert title.endswith(f"n = {results.n_shown[0]}, p = {results.permutation_p[0]:.1g}")
+    key = (LoopPool & "n_pooled = 2").fetch1("KEY") | {"response_scaling": "normalized"}
+    (matrices,) = drawn["confusions"][2]
+    for title, matrix in matrices.items():
+        kind = {"stimulus_kind": KIND_OF[title.split("\n")[0]]}
+        np.testing.assert_array_equal(
+            matrix, (ConfusionMatrix & key & kind).fetch1("confusion_mean")
+        )
+        results = closed_loop_results(key | kind)
+        assert title.endswith(f"n = {results.n_shown[0]}, p = {results.permutation_p[0]:.1g}")
 
 
 def test_cells_are_coloured_by_their_own_test(populated, view, drawn):
@@ -279,7 +270,7 @@ def test_cells_are_coloured_by_their_own_test(populated, view, drawn):
     tests = kind_results(key).set_index(["stimulus_kind", "other_kind"])
     n_coloured = 0
     for pairing in pairings:
-        first, other = (n.replace(" image", "").lower().replace(" ", "_") for n in pairing.names)
+        first, other = (KIND_OF[name] for name in pairing.names)
         of_pair = key | {"stimulus_kind": first, "other_kind": other}
         units = (DiagonalTest.Unit & of_pair).to_dicts(order_by="unit_index")
         differences = [u["difference"] for u in units]

@@ -1,11 +1,20 @@
 """The closed loop of the miniature, against the recorded trials and the virtual truth.
 
-Two later days show four kinds of images on a monitor whose gamma has changed.
+Two later days show five kinds of images on a monitor whose gamma has changed.
 """
 
 import numpy as np
 import pytest
-from miniature import ANIMAL, DAY_1, DAY_2, DAY_3, NATURAL_REPEATS, REPEATS, recorded_activity
+from miniature import (
+    ANIMAL,
+    DAY_1,
+    DAY_2,
+    DAY_3,
+    NATURAL_REPEATS,
+    REPEATS,
+    STIMULUS,
+    recorded_activity,
+)
 from scipy.stats import false_discovery_control, ttest_ind, wilcoxon
 
 from pipeline.ingest.virtual import load_animal
@@ -26,7 +35,7 @@ from schemas.stimulus import StimulusSet
 from science.closed_loop import permutation_test
 
 DAYS = (DAY_2, DAY_3)
-KINDS = ("mei", "linear_mei", "masked_mei", "masked_natural")
+KINDS = STIMULUS.kinds
 SCALINGS = ("raw", "normalized", "zscored")
 
 
