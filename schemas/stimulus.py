@@ -50,7 +50,7 @@ class DisplayRule(Configuration, dj.Manual):
 
 
 # The monitor that shows the images, and that on which the recorded images were seen; null: their
-# grey values are what is equal. An item refers to those of its sources whose keys are complete.
+# grey values are what is equal.
 @schema
 class StimulusSet(dj.Manual):
     definition = """
@@ -66,7 +66,7 @@ class StimulusSet(dj.Manual):
 
     class Item(dj.Part):
         definition = """
-        # An image, the unit it was made for, and what it was made from
+        # An image and the unit it was made for
         -> master
         item : int32
         ---
@@ -79,11 +79,48 @@ class StimulusSet(dj.Manual):
         shown_contrast : float64            # pixel SD
         display_reached : bool              # mean and contrast are as asked for, to one percent
         shown_activation = null : float64   # of the ensemble to the image as it is shown
-        -> [nullable] MEI.Unit
-        -> [nullable] MEIMask.Unit
-        -> [nullable] BestGabor.Unit
-        -> [nullable] BestNaturalImage.Unit
         """
+
+    # What an item was made from is a part of its own for each kind of source: with several
+    # references in one part, a deletion would follow the first that it finds to the master.
+    class FromMEI(dj.Part):
+        definition = """
+        -> StimulusSet.Item
+        ---
+        -> MEI.Unit
+        """
+
+    class FromMask(dj.Part):
+        definition = """
+        -> StimulusSet.Item
+        ---
+        -> MEIMask.Unit
+        """
+
+    class FromGabor(dj.Part):
+        definition = """
+        -> StimulusSet.Item
+        ---
+        -> BestGabor.Unit
+        """
+
+    class FromNaturalImage(dj.Part):
+        definition = """
+        -> StimulusSet.Item
+        ---
+        -> BestNaturalImage.Unit
+        """
+
+
+MADE_FROM: dict[str, tuple[type[dj.Part], type[dj.Part]]] = {
+    "mei": (StimulusSet.FromMEI, MEI.Unit),
+    "linear_mei": (StimulusSet.FromMEI, MEI.Unit),
+    "gabor": (StimulusSet.FromGabor, BestGabor.Unit),
+    "natural": (StimulusSet.FromNaturalImage, BestNaturalImage.Unit),
+    "masked_mei": (StimulusSet.FromMask, MEIMask.Unit),
+    "masked_natural": (StimulusSet.FromNaturalImage, BestNaturalImage.Unit),
+}
+"""The part that says what an item of a kind was made from, and the table of that."""
 
 
 @schema

@@ -7,17 +7,13 @@ be compared.
 from pathlib import Path
 from typing import Any, Literal
 
-import datajoint as dj
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.errors import UserError
 from pipeline.study import described
-from schemas.comparison import BestNaturalImage
 from schemas.dataset import TargetDataset
-from schemas.gabor import BestGabor
-from schemas.mei import MEI, MEIMask
 from schemas.recording import Image
-from schemas.stimulus import DisplayRule, StimulusSet
+from schemas.stimulus import MADE_FROM, DisplayRule, StimulusSet
 from science.params import Params
 
 NAME = "manifest.json"
@@ -27,14 +23,6 @@ ImageFormat = Literal["png", "npy"]
 Unit = Literal["cd/m2", "grey value"]
 
 UNITS: dict[str, Unit] = {"luminance": "cd/m2", "grey": "grey value"}
-MADE_FROM: dict[str, type[dj.Part]] = {
-    "mei": MEI.Unit,
-    "linear_mei": MEI.Unit,
-    "gabor": BestGabor.Unit,
-    "natural": BestNaturalImage.Unit,
-    "masked_mei": MEIMask.Unit,
-    "masked_natural": BestNaturalImage.Unit,
-}
 
 
 class BadStimulus(UserError):
@@ -170,11 +158,16 @@ def items_of(stimulus: dict[str, str]) -> list[dict[str, Any]]:
     """Return what the rows of a set say of each of its images, in the order of the items."""
     unit = UNITS[(DisplayRule & (StimulusSet & stimulus)).fetch1("display_unit")]
     rows = StimulusSet.Item * Image.proj("image_sha256") * TargetDataset.Unit & stimulus
-    return [_item(row, unit) for row in rows.to_dicts(order_by="item")]
+    keys = {
+        row["item"]: row
+        for part in {part for part, _ in MADE_FROM.values()}
+        for row in (part & stimulus).to_dicts()
+    }
+    return [_item(row, unit, keys[row["item"]]) for row in rows.to_dicts(order_by="item")]
 
 
-def _item(row: dict[str, Any], unit: Unit) -> dict[str, Any]:
-    table = MADE_FROM[row["stimulus_kind"]]
+def _item(row: dict[str, Any], unit: Unit, made_from: dict[str, Any]) -> dict[str, Any]:
+    _, table = MADE_FROM[row["stimulus_kind"]]
     same = (
         *("item", "image_class", "image_id", "image_sha256", "x_shift", "y_shift"),
         *("shown_mean", "shown_contrast", "shown_activation"),
@@ -186,6 +179,6 @@ def _item(row: dict[str, Any], unit: Unit) -> dict[str, Any]:
         "display_reached": bool(row["display_reached"]),
         "made_from": {
             "table": table.__qualname__,
-            "key": {name: row[name] for name in table.primary_key},
+            "key": {name: made_from[name] for name in table.primary_key},
         },
     }

@@ -16,7 +16,7 @@ from schemas.mei import LoadedBlock, load_block
 from schemas.model import ensemble_weights
 from schemas.monitor import ClosestCalibration, monitor_curve
 from schemas.recording import Condition, Image, MonitorCalibration, Trial
-from schemas.stimulus import DisplayRule, StimulusSet
+from schemas.stimulus import MADE_FROM, DisplayRule, StimulusSet
 from science.monitor import MonitorCurve
 from science.params import Params
 from science.shown_images import DisplayParams, as_modelled, shifted, shown_images
@@ -57,7 +57,8 @@ class Stimulus:
         The rest of its row, but for the display rule.
     params : StimulusParams
     items : list of dict
-        Rows of `StimulusSet.Item` without the numbers of the images.
+        Rows of `StimulusSet.Item` without the numbers of the images, and under `made_from` the
+        key of what each is made from.
     pixels : uint8, (n_items, h, w)
     n_left_out : int
         Units that have some of the kinds, but not all.
@@ -172,14 +173,22 @@ def insert_stimulus(stimulus: Stimulus) -> list[dict[str, Any]]:
         rule = DisplayRule.register(stimulus.params.display)
         names = register_images(stimulus.pixels, [i["stimulus_kind"] for i in stimulus.items])
         StimulusSet.insert1(stimulus.key | stimulus.row | rule)
-        without_reference = dict.fromkeys(StimulusSet.Item.heading.names)
         StimulusSet.Item.insert(
-            without_reference
-            | stimulus.key
-            | {"image_class": image_class, "image_id": image_id}
-            | item
-            for item, (image_class, image_id) in zip(stimulus.items, names, strict=True)
+            (
+                stimulus.key
+                | {"training_set_hash": stimulus.row["training_set_hash"]}
+                | {"image_class": image_class, "image_id": image_id}
+                | item
+                for item, (image_class, image_id) in zip(stimulus.items, names, strict=True)
+            ),
+            ignore_extra_fields=True,
         )
+        for kind in stimulus.params.kinds:
+            MADE_FROM[kind][0].insert(
+                stimulus.key | {"item": item["item"]} | item["made_from"]
+                for item in stimulus.items
+                if item["stimulus_kind"] == kind
+            )
     return (StimulusSet.Item & stimulus.key).to_dicts(order_by="item")
 
 
@@ -208,8 +217,8 @@ def _displayed(
     activations = _activations(pixels, units, block, monitors)
     items = [
         {
-            **found[unit].reference,
             "stimulus_kind": kind,
+            "made_from": found[unit].reference,
             "unit_index": found[unit].unit_index,
             "x_shift": x,
             "y_shift": y,

@@ -91,8 +91,7 @@ def test_a_loop_group_is_of_one_training_set(populated, recordings):
     stimulus = {"stimulus_set_hash": "0" * 16}
     try:
         StimulusSet.insert1(row)
-        bare = dict.fromkeys(StimulusSet.Item.heading.names) | {n: item[n] for n in kept}
-        StimulusSet.Item.insert1(bare | others | stimulus)
+        StimulusSet.Item.insert1({n: item[n] for n in kept} | others | stimulus)
         refused(key, stimulus, "loop group 1 is of training set .*: give this recording another")
         close_loop(key, stimulus, MatchParams(), ("raw",), loop_group=2)
         assert (ClosedLoopScan & key).fetch1("loop_group") == 2

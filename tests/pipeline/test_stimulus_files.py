@@ -35,7 +35,7 @@ from pipeline.stimulus import files as module
 from schemas.dataset import TargetDataset
 from schemas.monitor import monitor_curve
 from schemas.recording import Image
-from schemas.stimulus import DisplayRule, StimulusSet, TargetStaticGroup
+from schemas.stimulus import MADE_FROM, DisplayRule, StimulusSet, TargetStaticGroup
 from science.closed_loop import PUBLISHED_MATCH, MatchParams
 from science.digest import array_digest
 from science.shown_images import DisplayParams
@@ -66,7 +66,8 @@ def small(stimulus):
 @contextmanager
 def forgotten():
     """What is stored within is deleted after it."""
-    tables = (TargetStaticGroup, StimulusSet.Item, StimulusSet, DisplayRule, Image)
+    parts = {part for part, _ in MADE_FROM.values()}
+    tables = (TargetStaticGroup, *parts, StimulusSet.Item, StimulusSet, DisplayRule, Image)
     known = [table().keys() for table in tables]
     yield
     for table, keys in zip(tables, known, strict=True):
@@ -128,7 +129,8 @@ def test_reading_back_gives_the_rows(stimulus, shown_on, image_format, tmp_path)
         (source,) = (tables[item["made_from"]["table"]] & item["made_from"]["key"]).keys()
         assert source == item["made_from"]["key"]
         assert source["unit_index"] == row["unit_index"]
-        assert ("linear" in item["kind"]) == (source["model_hash"] != rows[0]["model_hash"])
+        own = items[0]["made_from"]["key"]["model_hash"]
+        assert ("linear" in item["kind"]) == (source["model_hash"] != own)
     row = (StimulusSet & stimulus.key).fetch1()
     assert header["training_set_hash"] == row["training_set_hash"]
     assert DisplayParams(**header["display"]) == DISPLAY
@@ -339,8 +341,8 @@ def test_a_folder_is_kept_only_where_its_images_have_the_same_numbers(small, tmp
     folder = export_stimulus(small, tmp_path / "stimuli")
     items = (StimulusSet.Item & small.key).to_dicts()
     own = Image & [{n: item[n] for n in Image.primary_key} for item in items]
-    (StimulusSet.Item & small.key).delete_quick()
-    (StimulusSet & small.key).delete_quick()
+    for table in (StimulusSet.FromMEI, StimulusSet.Item, StimulusSet):
+        (table & small.key).delete_quick()
     own.delete_quick()
     register_images(images(1, seed=9), ["mei"])
     rows, files = row_counts(), snapshot(folder)

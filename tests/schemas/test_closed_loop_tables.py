@@ -27,11 +27,11 @@ from schemas.cell_match import (
 )
 from schemas.closed_loop import ConfusionMatrix, DiagonalTest, PermutationTest
 from schemas.dataset import TargetDataset
-from schemas.mei import MEI, MEIMask
+from schemas.mei import MEI
 from schemas.monitor import ClosestCalibration, ProcessedMonitorCalibration
 from schemas.recording import Condition, Image, MonitorCalibration, StackUnitCoord, Trial
 from schemas.responses import InputResponse
-from schemas.stimulus import StimulusSet
+from schemas.stimulus import MADE_FROM, StimulusSet
 from science.closed_loop import permutation_test
 
 DAYS = (DAY_2, DAY_3)
@@ -100,7 +100,7 @@ def test_the_eye_sees_the_mei_that_was_made(populated):
     """Whatever the gamma: light correlates with that of the MEI on the monitor of day 1."""
     _, first = load_animal(DAY_1)
     _, second = load_animal(DAY_2)
-    shown = StimulusSet.Item.proj("stimulus_kind") * StimulusSet.Item * MEI.Unit * Image
+    shown = StimulusSet.Item * StimulusSet.FromMEI * MEI.Unit * Image
     rows = (shown & populated.stimulus & "stimulus_kind = 'mei'").to_dicts()
     assert rows
     for row in rows:
@@ -110,14 +110,15 @@ def test_the_eye_sees_the_mei_that_was_made(populated):
 
 
 def test_items_refer_to_what_they_were_made_from(populated):
-    items = StimulusSet.Item & populated.stimulus
-    of_kind = {kind: items & {"stimulus_kind": kind} for kind in KINDS}
-    own = of_kind["mei"].proj("model_hash", "unit_index", "mei_hash", "training_set_hash")
-    assert {r["model_hash"] for r in own.to_dicts()} == {populated.plan["model_hash"]}
-    linear = of_kind["linear_mei"].to_arrays("model_hash")
-    assert set(linear.tolist()) == {populated.linear["model_hash"]}
-    for row in of_kind["masked_mei"].to_dicts():
-        assert len(MEIMask.Unit & {n: row[n] for n in MEIMask.Unit.primary_key}) == 1
+    models = {"linear_mei": populated.linear["model_hash"]}
+    for kind, (part, table) in MADE_FROM.items():
+        items = StimulusSet.Item.proj("stimulus_kind", own_unit="unit_index") * part
+        rows = (items & populated.stimulus & {"stimulus_kind": kind}).to_dicts()
+        assert bool(rows) == (kind in KINDS)
+        for row in rows:
+            assert row["unit_index"] == row["own_unit"]
+            assert row["model_hash"] == models.get(kind, populated.plan["model_hash"])
+            assert len(table & {name: row[name] for name in table.primary_key}) == 1
 
 
 # --- matches

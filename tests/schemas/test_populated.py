@@ -65,6 +65,10 @@ MADE_OF_MEIS = (
 ASKED_OF_THE_LOOP = (
     StimulusSet,
     StimulusSet.Item,
+    StimulusSet.FromMEI,
+    StimulusSet.FromMask,
+    StimulusSet.FromGabor,
+    StimulusSet.FromNaturalImage,
     ClosedLoopScan,
     LoopPool,
     LoopPool.Member,
