@@ -141,10 +141,8 @@ class ProximityCellMatch(dj.Computed):
         return (MatchPlan * StackRegistration & shared).proj()
 
     def make(self, key: dict[str, Any]) -> None:
-        stack = {"stack_id": key["stack_id"]}
-        loop = ClosedLoopScan * StimulusSet & key
-        training_set = loop.fetch1("training_set_hash")
-        source = TargetDataset.Unit * StackUnitCoord & {"training_set_hash": training_set} & stack
+        training_set, stack = _training_set(key), {"stack_id": key["stack_id"]}
+        source = TargetDataset.Unit * StackUnitCoord & training_set & stack
         target = StackUnitCoord & key
         units, *source_xyz = source.to_arrays(
             "unit_index", "stack_x", "stack_y", "stack_z", order_by="unit_index"
@@ -159,8 +157,8 @@ class ProximityCellMatch(dj.Computed):
         self.insert1(key | {"n_matched": len(found)})
         self.Unit.insert(
             key
+            | training_set
             | {
-                "training_set_hash": training_set,
                 "unit_index": int(units[i]),
                 "matched_unit_id": int(ids[matched[i]]),
                 "match_distance": float(distance[i]),
@@ -207,8 +205,8 @@ class BestProximityCellMatch(dj.Computed):
         self.Unit.insert(
             nullable(
                 key
+                | _training_set(key)
                 | {
-                    "training_set_hash": votes[0]["training_set_hash"],
                     "unit_index": unit,
                     "matched_unit_id": match.target,
                     "n_votes": match.n_votes,

@@ -56,20 +56,23 @@ def close_loop(
     ------
     BadLoop
         If recording or stimulus set do not exist, the set was not shown, no stack holds the
-        recording and one of those the models come from, or the group is of other cells.
+        recording and one of those the models come from, the group is of other cells, or the
+        recording is known with another set, group or day.
     """
     scan = {name: scan[name] for name in Scan.primary_key}
     _check_shown(scan, stimulus)
     _check_stacks(scan, stimulus)
     _check_group(stimulus, loop_group)
     sources = TargetDataset.Member & (StimulusSet & stimulus).proj("training_set_hash")
+    row = stimulus | {"loop_group": loop_group, "day": day}
+    for known in (ClosedLoopScan & scan).proj(*row).to_dicts():
+        if known != scan | row:
+            raise BadLoop(f"recording {scan} already closes a loop, as {known}: delete that first")
     admitted = scan | {"preprocessing_hash": str(sources.to_arrays("preprocessing_hash")[0])}
     method = MatchMethod.register(match)
     with ClosedLoopScan.connection.transaction:
         StaticScan.insert1(admitted, skip_duplicates=True)
-        ClosedLoopScan.insert1(
-            admitted | stimulus | {"loop_group": loop_group, "day": day}, skip_duplicates=True
-        )
+        ClosedLoopScan.insert1(admitted | row, skip_duplicates=True)
         group = (ClosedLoopScan & {"loop_group": loop_group}).to_dicts(order_by="KEY")
         MatchPlan.insert(
             (member | method for member in group), skip_duplicates=True, ignore_extra_fields=True

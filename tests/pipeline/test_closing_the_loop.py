@@ -27,6 +27,7 @@ from schemas.cell_match import (
 from schemas.closed_loop import ConfusionMatrix, ConfusionPlan
 from schemas.dataset import ConditionTier, TargetDataset, TrainingSet
 from schemas.mei import MEI
+from schemas.monitor import ClosestCalibration
 from schemas.recording import Image, MonitorCalibration, StackRegistration
 from schemas.stimulus import StimulusSet
 from science.closed_loop import MatchParams
@@ -104,6 +105,17 @@ def test_asking_again_changes_nothing(populated):
     before = row_counts()
     close_loop(DAY_2, populated.stimulus, MatchParams())
     assert row_counts() == before
+
+
+def test_a_recording_closes_one_loop(populated):
+    refused(DAY_2, populated.stimulus, "already closes a loop", day=3)
+
+
+def test_cells_that_no_stack_matches_are_no_match(asked):
+    key = asked(MatchParams(max_distance=1e-6))
+    assert (BestProximityCellMatch & key & DAY_2).fetch1("n_stacks") == 3
+    assert not BestProximityCellMatch.Unit & key
+    assert (CellMatchOracleCorrelation & key & DAY_2).fetch1("n_accepted") == 0
 
 
 # --- matches that do not count
@@ -192,6 +204,15 @@ def test_a_calibration_that_is_not_there_is_refused(populated):
     calibration = MonitorCalibration().keys(order_by="calibrated_at")[0] | {"rig": "none"}
     with pytest.raises(NothingToShow, match="there is no calibration"):
         prepare_stimulus(populated.plan, None, calibration)
+
+
+def test_without_a_calibration_the_message_says_what_to_do(populated):
+    (ClosestCalibration & DAY_1).delete_quick()
+    try:
+        with pytest.raises(NothingToShow, match=r"ingest calibration.*or show them at equal grey"):
+            prepare_stimulus(populated.plan)
+    finally:
+        ClosestCalibration.populate(DAY_1)
 
 
 def test_grey_values_need_no_monitor(populated):
