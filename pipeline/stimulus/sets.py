@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from tqdm import tqdm
 
 from pipeline.ingest.images import register_images
 from pipeline.stimulus.sources import Kind, NothingToShow, Source, sources, target_model
@@ -23,7 +24,8 @@ from science.shown_images import DisplayParams, as_modelled, shifted, shown_imag
 
 SHIFTED_KINDS = ("mei", "linear_mei")
 NINE_SHIFTS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1))
-IMAGES_AT_ONCE = 128  # through the ensemble
+UNITS_AT_ONCE = 16  # with up to nine images each
+MANY = 200  # images, from which on a progress bar is worth its line
 
 
 class StimulusParams(Params):
@@ -88,6 +90,26 @@ class Monitors:
     shown_on: MonitorCurve | None = None
 
 
+@dataclass(frozen=True)
+class Screen:
+    """How images are shown, and who looks.
+
+    Attributes
+    ----------
+    display : DisplayParams
+    size : (int, int)
+        Height and width, pixels.
+    monitors : Monitors
+    block : LoadedBlock
+        The ensemble, with the units that images are made for.
+    """
+
+    display: DisplayParams
+    size: tuple[int, int]
+    monitors: Monitors
+    block: LoadedBlock
+
+
 def make_stimulus_set(
     plan: dict[str, Any],
     params: StimulusParams | None = None,
@@ -138,16 +160,8 @@ def prepare_stimulus(
     member = (TargetDataset.Member & target).to_dicts(order_by="KEY", limit=1)[0]
     monitors = _monitors(member, params.display, shown_on)
     size = params.display.size(_recorded_size(member))
-    block = _load_units(target, units)
-    items, pixels = [], []
-    for kind, found in by_kind.items():
-        shifts = NINE_SHIFTS if params.nine_shifts and kind in SHIFTED_KINDS else ((0, 0),)
-        rows, images = _displayed(
-            kind, [found[u] for u in units], params.display, size, monitors, block, shifts
-        )
-        items += rows
-        pixels.append(images)
-    items = [{"item": number} | item for number, item in enumerate(items)]
+    screen = Screen(params.display, size, monitors, _load_units(target, units))
+    items, pixels = _show_all(screen, params, by_kind, units)
     made_from = [
         {n: v for n, v in item.items() if not n.startswith(("shown_", "display_"))}
         for item in items
@@ -162,7 +176,7 @@ def prepare_stimulus(
         row=monitors.row | {"training_set_hash": target["training_set_hash"]},
         params=params,
         items=items,
-        pixels=np.concatenate(pixels),
+        pixels=pixels,
         n_left_out=len(set().union(*by_kind.values())) - len(units),
     )
 
@@ -192,20 +206,39 @@ def insert_stimulus(stimulus: Stimulus) -> list[dict[str, Any]]:
     return (StimulusSet.Item & stimulus.key).to_dicts(order_by="item")
 
 
-def _displayed(
-    kind: str,
-    found: list[Source],
-    display: DisplayParams,
-    size: tuple[int, int],
-    monitors: Monitors,
-    block: LoadedBlock,
-    shifts: tuple[tuple[int, int], ...],
+def _show_all(
+    screen: Screen, params: StimulusParams, by_kind: dict[Kind, dict[int, Source]], units: list[int]
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
-    """Return items and pixels of one kind: of every unit, one image per shift."""
-    masks = None if found[0].mask is None else np.stack([s.mask for s in found])
-    images = np.stack([s.image for s in found]).astype(np.float32)
+    """Return items and pixels of all kinds, unit after unit."""
+    items, pixels = [], []
+    n_sources = len(units) * len(by_kind)
+    with tqdm(total=n_sources, unit="image", leave=False, disable=n_sources < MANY) as progress:
+        for kind, found in by_kind.items():
+            progress.set_description(kind)
+            shifts = NINE_SHIFTS if params.nine_shifts and kind in SHIFTED_KINDS else ((0, 0),)
+            for start in range(0, len(units), UNITS_AT_ONCE):
+                part = range(start, min(start + UNITS_AT_ONCE, len(units)))
+                chosen = {position: found[units[position]] for position in part}
+                rows, images = _show(screen, kind, chosen, shifts)
+                items += rows
+                pixels.append(images)
+                progress.update(len(part))
+    numbered = [{"item": number} | item for number, item in enumerate(items)]
+    return numbered, np.concatenate(pixels)
+
+
+def _show(
+    screen: Screen, kind: Kind, found: dict[int, Source], shifts: tuple[tuple[int, int], ...]
+) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
+    """Return items and pixels of units, by their positions in the block: an image per shift."""
+    size, monitors, block = screen.size, screen.monitors, screen.block
+    chosen = list(found.values())
+    masks = None if chosen[0].mask is None else np.stack([s.mask for s in chosen])
+    images = np.stack([s.image for s in chosen]).astype(np.float32)
     try:
-        shown = shown_images(images, size, display, monitors.source, monitors.shown_on, masks)
+        shown = shown_images(
+            images, size, screen.display, monitors.source, monitors.shown_on, masks
+        )
     except ValueError as error:
         raise NothingToShow(f"images of kind '{kind}' cannot be shown so: {error}") from error
     height, width = block.model.image_shape
@@ -213,37 +246,28 @@ def _displayed(
     pixels = np.stack(
         [shifted(shown.pixels, round(x * step[0]), round(y * step[1])) for x, y in shifts], axis=1
     ).reshape(-1, *size)
-    units = np.repeat(np.arange(len(found)), len(shifts))
-    activations = _activations(pixels, units, block, monitors)
-    items = [
+    modelled = as_modelled(pixels, (height, width), monitors.source, monitors.shown_on)
+    positions = [position for position in found for _ in shifts]
+    activations = block.responses(torch.from_numpy(modelled), positions)
+    rows = [
         {
             "stimulus_kind": kind,
-            "made_from": found[unit].reference,
-            "unit_index": found[unit].unit_index,
+            "made_from": source.reference,
+            "unit_index": source.unit_index,
             "x_shift": x,
             "y_shift": y,
-            "shown_mean": float(shown.mean[unit]),
-            "shown_contrast": float(shown.contrast[unit]),
-            "display_reached": bool(shown.reached[unit]),
-            "shown_activation": float(activation),
+            "shown_mean": float(shown.mean[i]),
+            "shown_contrast": float(shown.contrast[i]),
+            "display_reached": bool(shown.reached[i]),
         }
-        for unit, (x, y), activation in zip(units, shifts * len(found), activations, strict=True)
+        for i, source in enumerate(chosen)
+        for x, y in shifts
+    ]
+    items = [
+        row | {"shown_activation": float(activation)}
+        for row, activation in zip(rows, activations, strict=True)
     ]
     return items, pixels
-
-
-def _activations(
-    pixels: NDArray[np.uint8], units: NDArray[np.int64], block: LoadedBlock, monitors: Monitors
-) -> NDArray[np.float32]:
-    """Return the ensemble's response of each unit (a position in the block) to its image."""
-    found = []
-    for start in range(0, len(pixels), IMAGES_AT_ONCE):
-        part = slice(start, start + IMAGES_AT_ONCE)
-        modelled = as_modelled(
-            pixels[part], block.model.image_shape, monitors.source, monitors.shown_on
-        )
-        found.append(block.responses(torch.from_numpy(modelled), units[part].tolist()))
-    return np.concatenate(found)
 
 
 def _load_units(target: dict[str, Any], units: list[int]) -> LoadedBlock:
