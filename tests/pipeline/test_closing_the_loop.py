@@ -25,7 +25,13 @@ from schemas.cell_match import (
     ProximityCellMatch,
 )
 from schemas.closed_loop import ConfusionMatrix, ConfusionPlan
-from schemas.dataset import ConditionTier, TargetDataset, TrainingSet
+from schemas.dataset import (
+    ConditionTier,
+    DataConfig,
+    SplitConfig,
+    TargetDataset,
+    TrainingSet,
+)
 from schemas.mei import MEI
 from schemas.monitor import ClosestCalibration
 from schemas.recording import Image, MonitorCalibration, StackRegistration
@@ -81,6 +87,7 @@ def test_the_recordings_must_share_a_stack(populated, recordings, stacks):
 def test_a_loop_group_is_of_one_training_set(populated, recordings):
     """A recording that showed images made for other units does not belong to it."""
     others = register(study(split={"validation_fraction": 0.5}), [DAY_1])["training_set"]
+    split = {"split_hash": (DataConfig & (TrainingSet & others)).fetch1("split_hash")}
     for table in (ConditionTier, TargetDataset):
         table.populate()
     stacks = (StackRegistration & DAY_1).to_arrays("stack_id").tolist()
@@ -98,7 +105,7 @@ def test_a_loop_group_is_of_one_training_set(populated, recordings):
         assert (ClosedLoopScan & key).fetch1("loop_group") == 2
     finally:
         delete_rows(StimulusSet & stimulus)
-        delete_rows(TrainingSet & others)
+        delete_rows(SplitConfig & split)
 
 
 def test_asking_again_changes_nothing(populated):
