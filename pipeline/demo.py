@@ -10,9 +10,9 @@ from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_
 from pipeline.report import write_report
 from pipeline.stimulus import StimulusParams, close_loop, prepare_stimulus
 from pipeline.stimulus.files import export_stimulus
-from pipeline.stimulus.sources import Kind
 from pipeline.study import Study, read_study, register
 from pipeline.work import supervise, threads_per_worker
+from schemas.stimulus import Kind
 from science.closed_loop import MatchParams
 from science.virtual import SessionDesign, VirtualAnimalParams
 

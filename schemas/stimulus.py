@@ -1,6 +1,6 @@
 """The next experiment's images, what each of them was made from, and which are to be shown."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import datajoint as dj
 
@@ -14,7 +14,7 @@ from science.shown_images import DisplayParams
 
 schema = dj.Schema()
 
-KINDS = ("mei", "linear_mei", "gabor", "natural", "masked_mei", "masked_natural")
+Kind = Literal["mei", "linear_mei", "gabor", "natural", "masked_mei", "masked_natural"]
 
 
 @schema
@@ -23,7 +23,7 @@ class StimulusKind(dj.Lookup):
     # What kind of image is shown; also its image class
     stimulus_kind : varchar(24)
     """
-    contents = [{"stimulus_kind": kind} for kind in KINDS]
+    contents = [{"stimulus_kind": kind} for kind in get_args(Kind)]
 
 
 @schema
@@ -112,7 +112,7 @@ class StimulusSet(dj.Manual):
         """
 
 
-MADE_FROM: dict[str, tuple[type[dj.Part], type[dj.Part]]] = {
+MADE_FROM: dict[Kind, tuple[type[dj.Part], type[dj.Part]]] = {
     "mei": (StimulusSet.FromMEI, MEI.Unit),
     "linear_mei": (StimulusSet.FromMEI, MEI.Unit),
     "gabor": (StimulusSet.FromGabor, BestGabor.Unit),

@@ -10,14 +10,14 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.ingest.images import register_images
-from pipeline.stimulus.sources import Kind, NothingToShow, Source, sources, target_model
+from pipeline.stimulus.sources import NothingToShow, Source, sources, target_model
 from schemas.configuration import configuration_hash
 from schemas.dataset import TargetDataset
 from schemas.mei import LoadedBlock, load_block
 from schemas.model import ensemble_weights
 from schemas.monitor import ClosestCalibration, monitor_curve
 from schemas.recording import Condition, Image, MonitorCalibration, Trial
-from schemas.stimulus import MADE_FROM, DisplayRule, StimulusSet
+from schemas.stimulus import MADE_FROM, DisplayRule, Kind, StimulusSet
 from science.monitor import MonitorCurve
 from science.params import Params
 from science.shown_images import DisplayParams, as_modelled, shifted, shown_images

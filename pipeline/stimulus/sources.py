@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import datajoint as dj
 import numpy as np
@@ -14,9 +14,9 @@ from schemas.comparison import BestNaturalImage
 from schemas.controls import LINEAR_PLAN, ControlPlan
 from schemas.gabor import BestGabor
 from schemas.mei import MEI, MEIMask, TargetModel, masked_meis
+from schemas.stimulus import Kind
 
-Kind = Literal["mei", "linear_mei", "gabor", "natural", "masked_mei", "masked_natural"]
-UNCONTROLLED = ("mei",)
+UNCONTROLLED = ("mei",)  # kinds that need no `ControlPlan`
 
 
 class NothingToShow(UserError):
