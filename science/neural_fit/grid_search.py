@@ -15,6 +15,7 @@ from science.neural_fit.splits import Shape, Split, make_splits
 
 CHUNK = 256  # problems solved together: what they need stays in the cache
 RIDGE = 1e-12  # an l1 ratio below has no effect
+EQUAL = 1e-9  # of correlations: where one cell is left, they differ by rounding only
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ def _chunks(problems: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 def _best(scores: Floats, alphas: Floats, l1_ratios: Floats) -> Floats:
     """Return alpha, l1 ratio and score (3, n_cells) of the best penalty, the first of equals."""
     flat = scores.reshape(-1, scores.shape[2])
-    best = np.where(np.isnan(flat), -np.inf, flat).argmax(0)
+    known = np.where(np.isnan(flat), -np.inf, flat)
+    best = (known >= known.max(0) - EQUAL).argmax(0)
     alpha, ratio = np.unravel_index(best, scores.shape[:2])
     return np.stack([alphas[alpha], l1_ratios[ratio], flat[best, np.arange(len(best))]])
 

@@ -205,6 +205,23 @@ def test_no_solution_of_the_grid_is_worse_than_coordinate_descent():
                 assert objective(x, y, w, alphas[i], ratio) <= best + 1e-9 * (y @ y)
 
 
+def test_equal_scores_are_decided_by_the_grid_and_not_by_rounding():
+    """Of one source cell r does not depend on the penalty: the first of the grid is taken."""
+    rng = np.random.default_rng(11)
+    source = rng.normal(size=(100, 1))
+    target = source * rng.uniform(0.5, 2, 8) + rng.normal(size=(100, 8))
+    dataset = {
+        "box": {
+            "others": {"resp": source, "cell_ids": ["o"]},
+            "own": {"resp": target, "cell_ids": [f"c{i}" for i in range(8)]},
+        }
+    }
+    grid = {"alphas": [0.03, 0.01, 0.02], "l1_ratios": [0.7, 0.2, 1.0]}
+    choices = elastic_net_search(dataset, "box", **grid)["own"]
+    assert set(choices.l1_ratio.ravel().tolist()) == {0.7}
+    assert len(set(choices.alpha.ravel().tolist())) == 1
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_search_finds_what_suits_each_cell():
     """One cell is a source cell, which few weights find; the other a mean of all of them."""
@@ -221,7 +238,7 @@ def test_the_search_finds_what_suits_each_cell():
     grid = {"alphas": np.geomspace(0.1, 100, 13), "l1_ratios": [1e-16, 0.25, 0.5, 0.75, 1.0]}
     choices = elastic_net_search(dataset, "box", **grid)
     sparse, dense = choices["own"].l1_ratio.T
-    assert np.median(sparse) > 0.7
+    assert (sparse >= 0.25).all()
     assert np.median(dense) < 0.3
     per_cell = kwargs_per_cell(choices)
     chosen = get_fits(dataset, map_kwargs_per_cell=per_cell)["box"]["own"].corr
