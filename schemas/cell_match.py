@@ -201,11 +201,12 @@ class BestProximityCellMatch(dj.Computed):
             ((v["unit_index"], v["matched_unit_id"], v["match_distance"]) for v in votes),
             MatchMethod.params(key).one_to_one,
         )
+        training_set = _training_set(key)
         self.insert1(key | {"n_stacks": len(ProximityCellMatch & key)})
         self.Unit.insert(
             nullable(
                 key
-                | _training_set(key)
+                | training_set
                 | {
                     "unit_index": unit,
                     "matched_unit_id": match.target,

@@ -105,10 +105,11 @@ class ConfusionMatrix(dj.Computed):
         members = (LoopPool.Member * ClosedLoopScan & key).to_dicts(order_by="KEY")
         units = _units(key)
         made = [_trials(key, member, units) for member in members]
+        training_set = _training_set(key)
         matrix = pool([confusion(responses, columns) for columns, responses in made])
         self.insert1(
             key
-            | _training_set(key)
+            | training_set
             | {
                 "n_matrix_units": len(units),
                 "confusion_mean": matrix.mean,
@@ -116,7 +117,7 @@ class ConfusionMatrix(dj.Computed):
                 "confusion_n": matrix.n,
             }
         )
-        self.Diagonal.insert(_diagonal_rows(key | _training_set(key), units, matrix))
+        self.Diagonal.insert(_diagonal_rows(key | training_set, units, matrix))
         self.Recording.insert(
             key
             | {name: member[name] for name in InputResponse.primary_key}
@@ -361,10 +362,8 @@ class DiagonalTest(dj.Computed):
             "welch_t_rank": welch.t_rank,
         }
         rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-        self.Unit.insert(
-            nullable(key | _training_set(key) | dict(zip(columns, row, strict=True)))
-            for row in rows
-        )
+        unit_key = key | _training_set(key)
+        self.Unit.insert(nullable(unit_key | dict(zip(columns, row, strict=True))) for row in rows)
 
 
 def asked_pairs() -> dj.expression.QueryExpression:
