@@ -41,8 +41,9 @@ from science.dataset import ImageDataset, Normalization, Recording
 from science.model import ImageModelConfig, ImageNetwork, StackedCoreConfig, TrainConfig
 from science.model.fitting import fit, trial_data
 from science.model.together import run_epoch_together
-from science.model.training import Training, run_epoch, validation_correlation
+from science.model.training import ImageTrainee, run_epoch, validation_correlation
 from science.model.trials import TrialData
+from science.training import Training
 
 IMAGE_SHAPE = (36, 64)
 N_TRAIN, N_VALIDATION, N_UNITS = 600, 100, 150
@@ -93,10 +94,10 @@ def ours(
         {key: trial_data(dataset, key, tier) for key in dataset.recordings}
         for tier in ("train", "validation")
     ]
-    training = Training(config, train_config, *tiers, seed)
+    training = Training(ImageTrainee(config, train_config, *tiers), seed)
     while not training.finished:
         record = training.run_epoch()
-        yield record.train_loss, record.validation_corr
+        yield record.train_loss, record.score
 
 
 class Epoch(NamedTuple):

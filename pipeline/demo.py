@@ -7,6 +7,8 @@ from typing import get_args
 
 from pipeline.commands.console import database, say
 from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.virtual_rat import ingest_virtual_rat
+from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
 from pipeline.report import write_report
 from pipeline.stimulus import StimulusParams, close_loop, prepare_stimulus
 from pipeline.stimulus.files import export_stimulus
@@ -32,6 +34,9 @@ class Experiment:
     study: Study
     stimulus: StimulusParams
     repeats: int
+    navigation: NavigationStudy
+    n_rats: int
+    rat_minutes: float
     seed: int = 1
 
 
@@ -44,6 +49,9 @@ def experiment(small: bool = False) -> Experiment:
             read_study(STUDIES / "miniature.toml"),
             StimulusParams(kinds=("mei", "gabor")),
             repeats=10,
+            navigation=read_any_study(STUDIES / "navigation_miniature.toml"),
+            n_rats=2,
+            rat_minutes=5.0,
         )
     others = {"n_curved": 4, "n_crossed": 4, "n_suppressed": 4, "n_two_subunits": 4}
     return Experiment(
@@ -52,6 +60,9 @@ def experiment(small: bool = False) -> Experiment:
         read_study(STUDIES / "virtual.toml"),
         StimulusParams(kinds=get_args(Kind)),
         repeats=10,
+        navigation=read_any_study(STUDIES / "navigation.toml"),
+        n_rats=3,
+        rat_minutes=20.0,
     )
 
 
@@ -59,10 +70,14 @@ def run_demo(folder: Path, n_workers: int, chosen: Experiment) -> None:
     """Record, model, synthesise, show again, compare, report; what is there is not done again."""
     threads = threads_per_worker(n_workers)
     with database(create=True) as settings:
-        say("1/6 day 1: a virtual mouse sees natural images")
+        say("1/6 day 1: a virtual mouse sees natural images, virtual rats forage")
         ingest_first_day(FIRST_DAY, chosen.animal, chosen.design, chosen.seed)
         plans = register(chosen.study, [FIRST_DAY])
-        say(f"2/6 reliability, models, MEIs and masks, by {n_workers} workers")
+        rats = [{"animal_id": 101 + i, "session": 1, "scan_idx": 1} for i in range(chosen.n_rats)]
+        for seed, rat in enumerate(rats):
+            ingest_virtual_rat(rat, seed, chosen.rat_minutes)
+        register_navigation(chosen.navigation, rats)
+        say(f"2/6 reliability, models, MEIs, rate maps and neural fits, by {n_workers} workers")
         _compute(n_workers, threads)
         say("3/6 the next days: the same mouse sees MEIs and their controls, on another monitor")
         monitor = calibrate_monitor(FIRST_DAY, day=2)

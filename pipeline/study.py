@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -35,32 +35,31 @@ from science.regression_field import RegressionFieldParams
 from science.selection import SelectionParams
 from science.split import SplitParams
 
+C = TypeVar("C", bound=Params)
 
-class StudyModel(Params):
-    """An architecture or a grid of them, the seeds, and whether MEIs are made from the ensembles.
+
+class StudyNetworks(Params, Generic[C]):
+    """An architecture or a grid of them, and the seeds.
 
     Attributes
     ----------
     seeds : tuple of int
         One network each; together they are an ensemble.
-    config : ImageModelConfig
+    config : Params
         The architecture.
     grid : dict of str to tuple
         Values of its parameters by name, as ``core.gamma_hidden``: all their combinations are
         trained.
-    meis : bool
-        Whether MEIs are made.
     """
 
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
         (1009, 1215, 2606, 99999), min_length=1
     )
-    config: ImageModelConfig = ImageModelConfig()
+    config: C
     grid: dict[str, tuple[Any, ...]] = {}
-    meis: bool = True
 
     @model_validator(mode="after")
-    def _can_be_trained(self) -> "StudyModel":
+    def _can_be_trained(self) -> "StudyNetworks":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"a seed occurs twice in {list(self.seeds)}")
         try:
@@ -72,9 +71,20 @@ class StudyModel(Params):
         return self
 
     @property
-    def configs(self) -> list[ImageModelConfig]:
+    def configs(self) -> list[C]:
         """All architectures."""
         return grid(self.config, self.grid)
+
+    def named(self, name: str) -> dict[str, C]:
+        """Return all architectures by name, those of a grid as "name.0"."""
+        return {f"{name}.{i}" if self.grid else name: c for i, c in enumerate(self.configs)}
+
+
+class StudyModel(StudyNetworks[ImageModelConfig]):
+    """Image networks, and whether MEIs are made from their ensembles."""
+
+    config: ImageModelConfig = ImageModelConfig()
+    meis: bool = True
 
 
 class StudyControls(Params):
@@ -138,14 +148,31 @@ def read_study(path: Path) -> Study:
     BadStudy
         If the file is missing, not TOML, or a parameter is unknown or out of range.
     """
+    return validated(path, read_toml(path), Study)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; errors as of `read_study`."""
     try:
-        return Study.model_validate(tomllib.loads(path.read_text()))
+        return tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise BadStudy(f"there is no study file {path}") from error
     except OSError as error:
         raise BadStudy(f"the study file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadStudy(f"{path} is not a TOML file: {error}") from error
+
+
+def validated(path: Path, document: dict[str, Any], kind: type[C]) -> C:
+    """Return the parameters in a document.
+
+    Raises
+    ------
+    BadStudy
+        If one of them is unknown or out of range; the message names the file.
+    """
+    try:
+        return kind.model_validate(document)
     except ValidationError as error:
         raise BadStudy(f"{path}: {described(error)}") from error
 
@@ -177,6 +204,8 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     BadStudy
         If a recording does not exist.
     """
+    if not scans:
+        raise BadStudy("a study of images needs a recording: name it by --scan")
     for scan in scans:
         if not Scan & scan:
             raise BadStudy(f"there is no recording {scan}: ingest it first")
@@ -252,10 +281,9 @@ def _register_models(study: Study, training_set: dict[str, str]) -> dict[str, di
     plans, candidates = {}, []
     for name, model in study.models.items():
         seeds = SeedSet.register(model.seeds)
-        for number, config in enumerate(model.configs):
+        for plan_name, config in model.named(name).items():
             architecture = ModelConfig.register_image(config)
-            plan = training_set | architecture | training | seeds
-            plans[f"{name}.{number}" if model.grid else name] = plan
+            plan = plans[plan_name] = training_set | architecture | training | seeds
             candidates.append(plan | {"candidate_role": "linear" if config.linear else "cnn"})
     TrainingPlan.insert(plans.values(), skip_duplicates=True)
     ModelComparison.register(training_set, candidates)

@@ -13,6 +13,7 @@ from schemas.configuration import Configuration, configuration_hash
 from schemas.recording import Condition, Scan
 from schemas.responses import Eye, Frame, InputResponse, StaticScan, Treadmill
 from science.dataset import DataParams
+from science.navigation import NavigationTask
 from science.split import SplitParams, assign_tiers
 
 schema = dj.Schema()
@@ -66,7 +67,7 @@ class DataConfig(Configuration, dj.Manual):
 
 
 @schema
-class TaskConfig(dj.Manual):
+class TaskConfig(Configuration, dj.Manual):
     definition = """
     # What a task-driven network is trained on
     task_hash : char(16)
@@ -74,6 +75,12 @@ class TaskConfig(dj.Manual):
     task_family : enum('navigation', 'coding', 'feedback')
     task_params : json
     """
+    params_type = NavigationTask
+    params_column = "task_params"
+
+    @classmethod
+    def columns(cls, params: NavigationTask) -> dict[str, Any]:
+        return {"task_family": "navigation"}
 
 
 @schema
@@ -138,6 +145,15 @@ class TrainingSet(dj.Manual):
             )
         }
         row = {"training_family": "image", "task_hash": None} | group | data
+        cls.insert1(key | row, skip_duplicates=True)
+        return key
+
+    @classmethod
+    def register_task(cls, task: dict[str, str]) -> dict[str, str]:
+        """Insert a task that makes its own training data, and return the key."""
+        family = (TaskConfig & task).fetch1("task_family")
+        key = {"training_set_hash": configuration_hash("TrainingSet", task)}
+        row = {"training_family": family, "group_id": None, "data_hash": None} | task
         cls.insert1(key | row, skip_duplicates=True)
         return key
 

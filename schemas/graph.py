@@ -19,6 +19,9 @@ from schemas import (
     model,
     model_config,
     monitor,
+    navigation,
+    neural_fit,
+    open_field,
     operations,
     readout,
     recorded_gabor,
@@ -48,6 +51,9 @@ MODULES: tuple[ModuleType, ...] = (
     stimulus,
     cell_match,
     closed_loop,
+    open_field,
+    navigation,
+    neural_fit,
 )
 """One database schema each, parents first."""
 
@@ -214,6 +220,33 @@ STEPS: tuple[Step, ...] = (
         closed_loop.DiagonalTest,
         lambda: closed_loop.asked_pairs(),
         (closed_loop.ConfusionMatrix,),
+    ),
+    Step(navigation.AnimalRateMap, lambda: navigation.RateMapPlan.proj()),
+    Step(
+        navigation.ModelRateMap,
+        lambda: (
+            dj.U(*navigation.ModelRateMap.primary_key)
+            & (navigation.ModelMapPlan * model_config.SeedSet.Member)
+        ),
+        (model.TrainedModel,),
+    ),
+    Step(
+        neural_fit.InterAnimalConsistency,
+        lambda: neural_fit.ConsistencyPlan.proj(),
+        (navigation.AnimalRateMap,),
+    ),
+    Step(
+        neural_fit.NeuralFit,
+        lambda: (
+            dj.U(*neural_fit.NeuralFit.primary_key)
+            & (neural_fit.NeuralFitPlan * model_config.SeedSet.Member)
+        ),
+        (
+            model.TrainedModel,
+            navigation.ModelRateMap,
+            neural_fit.InterAnimalConsistency,
+            dataset.TargetDataset,
+        ),
     ),
 )
 """Every computed table, parents before children."""

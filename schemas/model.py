@@ -13,23 +13,20 @@ from numpy.typing import NDArray
 from schemas.code_version import code_version
 from schemas.configuration import configuration_hash
 from schemas.dataset import TargetDataset, TrainingSet
+from schemas.families import FAMILIES, Scores, image_scores
 from schemas.loading import load_dataset
 from schemas.model_config import ModelConfig, Seed, SeedSet, TrainConfig
 from schemas.operations import CodeVersion
 from schemas.rows import nullable, unit_rows
-from science.dataset import ImageDataset
-from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
-from science.model.ensemble import Ensemble as EnsembleNetwork
-from science.model.fitting import fit, save_every, statistics
-from science.model.network import ImageNetwork
-from science.model.scores import SCORES, TIERS, unit_scores
-from science.model.training import TrainingResult
-from science.model.weights import TrainedEnsemble, pack, unpack_ensemble
+from science.model.scores import SCORES, TIERS
+from science.model.weights import TrainedEnsemble, unpack_ensemble
+from science.navigation import NavigationTask, PathIntegrator
+from science.navigation.training import PathIntegratorTraining
+from science.navigation.weights import unpack as unpack_path_integrator
+from science.training import TrainingResult, save_every, train
 
 schema = dj.Schema()
-
-Scores = dict[str, NDArray[np.float64]]
 
 CHECKPOINT_SECONDS = 30.0
 PIECE_BYTES = 2**22
@@ -113,7 +110,8 @@ class TrainedModel(dj.Computed):
     best_epoch : int32
     n_epochs : int32
     n_resumptions : int16               # how often it went on from a checkpoint after being killed
-    validation_score = null : float64   # what early stopping maximised
+    validation_score = null : float64   # of the best state: mean correlation of the units, or
+                                        # of path integrators - mean decoding error, m
     weights : <object@>                 # safetensors, with all that inference needs
     weights_sha256 : char(64)
     -> CodeVersion
@@ -149,6 +147,17 @@ class TrainedModel(dj.Computed):
 {_score_columns("mean_input_")}
         """
 
+    class DecodingError(dj.Part):
+        definition = """
+        # Navigation family: decoded from true positions on held-out walks, m
+        -> master
+        ---
+        decoding_error : float64        # mean over walks and steps
+        median_decoding_error : float64
+        standing_error : float64        # mean, if every position were the start
+        centre_error : float64          # mean, if every position were the middle: chance
+        """
+
     @property
     def key_source(self) -> dj.expression.QueryExpression:
         """Every seed of every plan whose training set is ready."""
@@ -157,37 +166,44 @@ class TrainedModel(dj.Computed):
 
     def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         family, params = (ModelConfig & key).fetch1("model_family", "model_params")
-        if family != "image":
-            raise ValueError(f"there is no trainer for the model family '{family}' yet")
-        digest = (TargetDataset & key).fetch1("dataset_digest")
-        return params, TrainConfig.params(key), digest
+        if family not in FAMILIES or family != (TrainingSet & key).fetch1("training_family"):
+            raise ValueError(
+                f"a network of the family '{family}' cannot be trained on this training set: "
+                f"register a plan of one family, of {sorted(FAMILIES)}"
+            )
+        return family, params, TrainConfig.params(key), FAMILIES[family].source(key)
 
     def make_compute(
-        self, key: dict[str, Any], params: dict[str, Any], train_params: TrainParams, digest: str
+        self,
+        key: dict[str, Any],
+        family: str,
+        params: dict[str, Any],
+        training: TrainParams | PathIntegratorTraining,
+        source: Any,
     ) -> tuple[Any, ...]:
+        kind = FAMILIES[family]
+        if not isinstance(training, kind.training):
+            raise ValueError(
+                f"{type(training).__name__} does not say how a network of the family '{family}' is "
+                f"trained: register a plan with a {kind.training.__name__}"
+            )
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        config = ImageModelConfig.model_validate(params)
-        dataset = load_dataset(key, digest)
+        run = kind(key, kind.architecture.model_validate(params), training, source, device)
         code = code_version(device)
-        result = fit(
-            dataset,
-            config,
-            train_params,
+        result = train(
+            run.trainee,
             key["seed"],
-            device,
             TrainingCheckpoint.load(key, code),
             save_every(CHECKPOINT_SECONDS, partial(TrainingCheckpoint.save, key, code=code)),
         )
-        weights = pack(result.network, statistics(dataset))
-        return result, weights, *_scores(result.network, dataset, config), code
+        return result, run.pack(result.network), run.scores(result.network), code
 
     def make_insert(
         self,
         key: dict[str, Any],
         result: TrainingResult,
         weights: bytes,
-        scores: Scores,
-        mean_input_scores: Scores,
+        scores: dict[str, list[dict[str, Any]]],
         code: dict[str, str],
     ) -> None:
         row = {
@@ -195,7 +211,7 @@ class TrainedModel(dj.Computed):
             "best_epoch": result.best_epoch,
             "n_epochs": len(result.curve),
             "n_resumptions": result.n_resumptions,
-            "validation_score": result.validation_corr,
+            "validation_score": result.score,
             "weights": (".safetensors", weights),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }
@@ -207,14 +223,14 @@ class TrainedModel(dj.Computed):
                     "epoch": e.epoch,
                     "learning_rate": e.learning_rate,
                     "train_loss": e.train_loss,
-                    "epoch_score": e.validation_corr,
-                    "loss_terms": nullable({"poisson": e.poisson} | e.regularizers),
+                    "epoch_score": e.score,
+                    "loss_terms": nullable(e.losses),
                 }
             )
             for e in result.curve
         )
-        self.UnitScore.insert(unit_rows(key, scores))
-        self.MeanInputScore.insert(unit_rows(key, _named("mean_input_", mean_input_scores)))
+        for part, rows in scores.items():
+            getattr(self, part).insert(nullable(key | row) for row in rows)
         TrainingCheckpoint.forget(key)
 
 
@@ -277,7 +293,7 @@ class Ensemble(dj.Computed):
             return members, {}, {}
         network = load_model(*weights).network
         config = network.networks[0].config
-        return members, *_scores(network, load_dataset(key, digest), config)
+        return members, *image_scores(network, load_dataset(key, digest), config)
 
     def make_insert(
         self,
@@ -291,14 +307,6 @@ class Ensemble(dj.Computed):
         self.UnitScore.insert(unit_rows(key, _named("ensemble_", scores)))
         named = _named("ensemble_mean_input_", mean_input_scores)
         self.MeanInputScore.insert(unit_rows(key, named))
-
-
-def _scores(
-    network: ImageNetwork | EnsembleNetwork, dataset: ImageDataset, config: ImageModelConfig
-) -> tuple[Scores, Scores]:
-    """Score all units with recorded and, where the model makes use of them, with mean inputs."""
-    recorded = unit_scores(network, dataset)
-    return recorded, unit_scores(network, dataset, "mean") if config.needs_behavior else {}
 
 
 def _named(prefix: str, scores: Scores) -> Scores:
@@ -327,6 +335,11 @@ def load_model(*weights_sha256: str) -> TrainedEnsemble:
         If stored weights are not those: replaced, truncated or tampered with.
     """
     return unpack_ensemble([_stored_weights(sha) for sha in weights_sha256])
+
+
+def load_path_integrator(weights_sha256: str) -> tuple[PathIntegrator, NavigationTask]:
+    """Load a path integrator and the task it was trained on; errors as of `load_model`."""
+    return unpack_path_integrator(_stored_weights(weights_sha256))
 
 
 def _stored_weights(sha256: str) -> bytes:

@@ -12,6 +12,8 @@ from science.model.registry import CoreConfig as CoreParams
 from science.model.registry import ModulatorConfig as ModulatorParams
 from science.model.registry import ReadoutConfig as ReadoutParams
 from science.model.registry import ShifterConfig as ShifterParams
+from science.navigation import PathIntegratorConfig
+from science.navigation.training import PathIntegratorTraining
 
 schema = dj.Schema()
 
@@ -113,16 +115,26 @@ class ModelConfig(dj.Manual):
         cls.insert1(key | row | {"model_params": document}, skip_duplicates=True)
         return key
 
+    @classmethod
+    def register_path_integrator(cls, params: PathIntegratorConfig) -> dict[str, str]:
+        """Insert a path integrator and return its key."""
+        document = PathIntegratorConfig.model_validate(params).model_dump(mode="json")
+        key = {"model_hash": configuration_hash("ModelConfig.navigation", document)}
+        components = dict.fromkeys(("core_hash", "readout_hash", "shifter_hash", "modulator_hash"))
+        row = {"model_family": "navigation", "model_params": document} | components
+        cls.insert1(key | row, skip_duplicates=True)
+        return key
+
 
 @schema
 class TrainConfig(Configuration, dj.Manual):
     definition = """
-    # How a network is trained
+    # How a network is trained; the parameters are those of its family
     train_hash : char(16)
     ---
     train_params : json
     """
-    params_type = TrainParams
+    params_type = TrainParams | PathIntegratorTraining
     params_column = "train_params"
 
 

@@ -3,15 +3,20 @@
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 
 from pipeline import truth
 from pipeline.database import open_database
 from pipeline.ingest.virtual import load_animal
+from pipeline.truth.rats import true_rat
 from schemas import graph
 from schemas.dataset import TargetDataset
 from schemas.mei import MEI
-from schemas.model import Ensemble, ModelGroup
+from schemas.model import Ensemble, ModelGroup, TrainedModel
+from schemas.navigation import AnimalRateMap
+from schemas.neural_fit import InterAnimalConsistency, NeuralFit, NeuralFitPlan
+from schemas.open_field import OpenField
 from schemas.reliability import Oracle
 
 
@@ -45,10 +50,30 @@ def facts() -> dict:
         "blind_with_cc_norm": int(blind.ensemble_test_cc_norm.notna().sum()),
         "n_blind": len(blind),
         "meis": len(MEI.Unit & cnn),
+        **navigation(),
         "jobs": {
             s.table.__name__: s.table().jobs.progress() | {"rows": len(s.table())}
             for s in graph.STEPS
         },
+    }
+
+
+def navigation() -> dict:
+    """Gather what the virtual rats and the path integrators show."""
+    trained = TrainedModel * TrainedModel.DecodingError
+    errors = pd.DataFrame((trained & "best_epoch > 0").to_dicts())
+    cells = pd.DataFrame(AnimalRateMap.Unit.to_dicts(order_by="KEY"))
+    rats = [true_rat(key) for key in OpenField.keys(order_by="KEY")]
+    cells["kind"] = np.concatenate([rat.kinds for rat in rats])
+    grid = cells[cells.kind == "grid"]
+    untuned = cells[cells.kind == "untuned"]
+    fits = pd.DataFrame((NeuralFit * NeuralFitPlan * TrainedModel.proj("best_epoch")).to_dicts())
+    return {
+        "decoding_over_standing": float((errors.decoding_error / errors.standing_error).max()),
+        "grid_cells_found": float((grid.grid_score_p.astype(float) < 0.05).mean()),
+        "untuned_called_grid": float((untuned.grid_score_p.astype(float) < 0.05).mean()),
+        "median_fit": float(fits[fits.best_epoch > 0].median_fit.min()),
+        "median_consistency": float(min(InterAnimalConsistency.to_arrays("median_consistency"))),
     }
 
 

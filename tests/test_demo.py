@@ -84,6 +84,14 @@ def check_truth(facts: dict) -> None:
     assert facts["blind_reliable"] == facts["blind_with_cc_norm"] == 0
 
 
+def check_navigation(facts: dict) -> None:
+    assert facts["decoding_over_standing"] < 0.5
+    assert facts["grid_cells_found"] >= 0.7
+    assert facts["untuned_called_grid"] <= 0.3
+    assert facts["median_fit"] > 0.2
+    assert facts["median_consistency"] > 0.1
+
+
 def check_report(home: Path, printed: str) -> None:
     page = home / "report" / "index.html"
     text = page.read_text()
@@ -100,6 +108,7 @@ def test_miniature(tmp_path, server_program):
     facts, printed = demo_facts(tmp_path, server_program, "--small")
     check_jobs(facts)
     check_truth(facts)
+    check_navigation(facts)
     check_report(tmp_path, printed)
 
 
@@ -112,6 +121,7 @@ def test_whole_demo(tmp_path, server_program):
     assert facts["n_driven"] >= 60
     check_jobs(facts)
     check_truth(facts)
+    check_navigation(facts)
     check_report(tmp_path, printed)
 
 

@@ -10,9 +10,10 @@ from rich.table import Column, Table
 from pipeline import work as workers
 from pipeline.commands.console import console, database, say
 from pipeline.deletion import delete_rows, preview
+from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
 from pipeline.plan import estimate
 from pipeline.status import as_json, errors, retry_errors, status
-from pipeline.study import BadStudy, read_study, register
+from pipeline.study import BadStudy, register
 
 
 def _name() -> Column:
@@ -39,15 +40,18 @@ def init() -> None:
 def register_study(
     study: Annotated[Path, typer.Argument(help="TOML file of parameters.")],
     scan: Annotated[
-        list[str], typer.Option(help="animal-session-scan; several are modelled together.")
-    ],
+        list[str] | None,
+        typer.Option(help="animal-session-scan; several are modelled or compared together."),
+    ] = None,
 ) -> None:
-    """Ask for a study of one or more recordings.
+    """Ask for a study of one or more recordings; one of navigation needs none.
 
     Example: inceptionloop register studies/virtual.toml --scan 1-1-1
     """
     with database():
-        keys = register(read_study(study), [_scan_key(name) for name in scan])
+        chosen = read_any_study(study)
+        ask = register_navigation if isinstance(chosen, NavigationStudy) else register
+        keys = ask(chosen, [_scan_key(name) for name in scan or ()])
         say(f"training set {keys['training_set']['training_set_hash']}")
 
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import ingest_open_field
 from pipeline.commands.console import clear_errors, database, say
+from pipeline.commands.recording_key import Animal, ScanIdx, Session
 from pipeline.ingest.allen import ingest_allen, locate_session
 from pipeline.ingest.arrays import ingest_arrays
 from pipeline.ingest.calibration import ingest_calibration, time_of_calibration
@@ -24,9 +26,6 @@ from science.virtual import SessionDesign, VirtualAnimalParams
 
 app = typer.Typer(no_args_is_help=True, help="Ingest recordings, monitors and stacks.")
 
-Animal = Annotated[int, typer.Option("--animal", help="Number of the animal.")]
-Session = Annotated[int, typer.Option("--session", help="Number of the session.")]
-ScanIdx = Annotated[int, typer.Option("--scan", help="Number of the scan in the session.")]
 StudyFile = Annotated[
     Path | None, typer.Option("--study", help="TOML file: ask for this study, too.")
 ]
@@ -261,3 +260,6 @@ def virtual_monitor(
         key = {"animal_id": animal, "session": session, "scan_idx": scan}
         measured = calibrate_monitor(key, day)
         say(f"calibration {measured['rig']}@{measured['calibrated_at'].isoformat()}")
+
+
+ingest_open_field.add_to(app)

@@ -40,7 +40,7 @@ def check(scan: ScanArrays) -> None:
 def _problems(scan: ScanArrays) -> Iterator[str]:
     yield from _image_problems(scan.images)
     yield from _trial_problems(scan.trials, len(scan.images.pixels))
-    yield from _unit_problems(scan.units)
+    yield from unit_problems(scan.units)
     yield from _field_problems(scan.fields, scan.units)
     yield from _activity_problems(scan)
     n_trials = len(scan.trials.image_index)
@@ -108,7 +108,8 @@ def _trial_problems(trials: Trials, n_images: int) -> Iterator[str]:
         yield f"trial {trial} ends before it begins: its offset is not after its onset"
 
 
-def _unit_problems(units: Units) -> Iterator[str]:
+def unit_problems(units: Units) -> Iterator[str]:
+    """Yield what is wrong with the units of a recording."""
     n_units = len(units.unit_id)
     if n_units == 0:
         yield "there are no units"

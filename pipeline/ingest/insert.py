@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.ingest.checks import check
 from pipeline.ingest.images import register_images
 from pipeline.ingest.rows import BadRecording, insert_in_chunks
 from pipeline.ingest.scan import (
+    Activity,
     Fields,
     Floats,
     ScanArrays,
@@ -60,14 +62,27 @@ def insert_scan(
     if already_there(key, source):
         return False
     check(arrays)
+    with all_or_nothing(str(key)):
+        _insert_everything(key, arrays, source, virtual)
+    return True
+
+
+@contextmanager
+def all_or_nothing(what: str) -> Iterator[None]:
+    """Run insertions in one transaction; a store that cannot be written is a clear error.
+
+    Raises
+    ------
+    BadRecording
+        If the object store is full or cannot be written; nothing was inserted then.
+    """
     try:
         with recording.schema.connection.transaction:
-            _insert_everything(key, arrays, source, virtual)
+            yield
     except OSError as error:
         raise BadRecording(
-            f"nothing of {key} was stored, since the object store cannot be written: {error}"
+            f"nothing of {what} was stored, since the object store cannot be written: {error}"
         ) from error
-    return True
 
 
 def already_there(key: dict[str, int], source: Source) -> bool:
@@ -103,11 +118,11 @@ def _insert_everything(
             }
         )
     _insert_fields(key, arrays.fields, arrays.units)
-    _insert_units(key, arrays.units)
+    insert_units(key, arrays.units)
     for stack_id, position in arrays.stacks.items():
         insert_registration(key, arrays.units.unit_id, position, stack_id)
     _insert_trials(key, arrays.trials, _insert_conditions(arrays))
-    _insert_activity(key, arrays)
+    insert_activity(key, arrays.activity, len(arrays.units.unit_id))
     _insert_tracks(key, arrays.pupil, arrays.treadmill)
     if virtual is not None:
         recording.VirtualAnimal.insert1(key | virtual)
@@ -131,7 +146,8 @@ def _insert_fields(key: dict[str, int], fields: Fields | None, units: Units) -> 
     )
 
 
-def _insert_units(key: dict[str, int], units: Units) -> None:
+def insert_units(key: dict[str, int], units: Units) -> None:
+    """Insert the units of a recording, with their areas and layers where they are known."""
     n = len(units.unit_id)
     columns = {"unit_id": units.unit_id, "field": units.field, "delay": units.delay}
     if units.delay is None:
@@ -235,15 +251,15 @@ def _excluded(trials: Trials) -> dict[int, str]:
     return excluded
 
 
-def _insert_activity(key: dict[str, int], arrays: ScanArrays) -> None:
-    activity = arrays.activity
+def insert_activity(key: dict[str, int], activity: Activity, n_units: int) -> None:
+    """Insert the activity of a recording, in blocks of units."""
     kind = {TrialResponses: "trial_response", Traces: "trace", SpikeTimes: "spike_times"}
     recording.Activity.insert1(key | {"activity_kind": kind[type(activity)]})
     if isinstance(activity, Traces):
         recording.FrameClock.insert1(key | _clock(activity))
-    n_blocks = math.ceil(len(arrays.units.unit_id) / UNITS_PER_BLOCK)
+    n_blocks = math.ceil(n_units / UNITS_PER_BLOCK)
     blocks = tqdm(
-        _blocks(activity, len(arrays.units.unit_id)),
+        _blocks(activity, n_units),
         desc="activity",
         unit="block",
         total=n_blocks,
@@ -269,7 +285,7 @@ def _clock(activity: Traces) -> dict[str, Any]:
 
 
 def _blocks(
-    activity: TrialResponses | Traces | SpikeTimes, n_units: int
+    activity: Activity, n_units: int
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64] | None]]:
     """Read and check the activity block by block: values, and of spikes how many of each unit."""
     if isinstance(activity, SpikeTimes):

@@ -10,6 +10,7 @@ from science.model.cores.stacked import StackedCoreConfig
 from science.model.readouts.pyramid import PyramidReadoutConfig
 from science.model.registry import CoreConfig, ModulatorConfig, ReadoutConfig, ShifterConfig
 from science.params import NonNegative, Params, Positive
+from science.training import Schedule
 
 
 class ImageModelConfig(Params):
@@ -56,3 +57,8 @@ class TrainConfig(Params):
     max_epoch: int = Field(500, ge=1)
     patience: int = Field(10, ge=1)
     tolerance: NonNegative = 1e-6
+
+    @property
+    def stages(self) -> Schedule:
+        """Its learning rates with early stopping."""
+        return Schedule(self.schedule, self.max_epoch, self.patience, self.tolerance)

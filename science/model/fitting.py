@@ -1,38 +1,30 @@
 """Fit image models to a dataset."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from science.dataset import ImageDataset
 from science.model.config import ImageModelConfig, TrainConfig
-from science.model.training import Training, TrainingResult
+from science.model.training import ImageTrainee
 from science.model.trials import TrialData
+from science.training import TrainingResult, train
 
 
-def fit(
+def image_trainee(
     dataset: ImageDataset,
     config: ImageModelConfig,
     train_config: TrainConfig,
-    seed: int,
     device: str = "cpu",
-    checkpoint: bytes | None = None,
-    after_epoch: Callable[[Training], None] | None = None,
-) -> TrainingResult:
-    """Train one network on the train tier, stopping early on the validation tier.
+) -> ImageTrainee:
+    """Train networks on the train tier of a dataset, stopping early on its validation tier.
 
     Parameters
     ----------
     dataset : ImageDataset
         With behaviour, if the network has a shifter or a modulator.
-    config, train_config, seed, device
-        As of `Training`.
-    checkpoint : bytes, optional
-        Of the same run, to go on from.
-    after_epoch : callable, optional
-        Called with the run after every epoch but the last.
+    config, train_config, device
+        As of `ImageTrainee`.
     """
     if config.needs_behavior and any(r.behavior is None for r in dataset.recordings.values()):
         raise ValueError(
@@ -43,27 +35,18 @@ def fit(
         {key: trial_data(dataset, key, tier) for key in dataset.recordings}
         for tier in ("train", "validation")
     ]
-    training = Training(config, train_config, *tiers, seed, device)
-    if checkpoint is not None:
-        training.resume(checkpoint)
-    while not training.finished:
-        training.run_epoch()
-        if after_epoch is not None and not training.finished:
-            after_epoch(training)
-    return training.result()
+    return ImageTrainee(config, train_config, *tiers, device)
 
 
-def save_every(seconds: float, save: Callable[[bytes], None]) -> Callable[[Training], None]:
-    """Return an `after_epoch` of `fit` that saves a checkpoint when the last one is so old."""
-    last = time.monotonic()
-
-    def after_epoch(training: Training) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            save(training.checkpoint())
-            last = time.monotonic()
-
-    return after_epoch
+def fit(
+    dataset: ImageDataset,
+    config: ImageModelConfig,
+    train_config: TrainConfig,
+    seed: int,
+    device: str = "cpu",
+) -> TrainingResult:
+    """Train one network on a dataset; parameters as of `image_trainee` and `Training`."""
+    return train(image_trainee(dataset, config, train_config, device), seed)
 
 
 def trial_data(dataset: ImageDataset, readout_key: str, tier: str) -> TrialData:

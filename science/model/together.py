@@ -1,7 +1,7 @@
 """Several seeds of one network trained as one program.
 
 Every member has its own order of trials, Adam, learning rate, patience and best state, so that it
-learns what `science.model.training.train` learns from its seed, up to rounding.
+learns what `science.training.train` learns from its seed, up to rounding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,9 @@ from science.model.config import ImageModelConfig, TrainConfig
 from science.model.network import ImageNetwork
 from science.model.network_stack import NetworkStack
 from science.model.readouts.gaussian import GaussianReadoutConfig
-from science.model.training import (
-    Training,
-    TrainingResult,
-    poisson_loss,
-    round_robin,
-)
+from science.model.training import ImageTrainee, poisson_loss, round_robin
 from science.model.trials import TrialData
+from science.training import Training, TrainingResult
 
 
 def train_together(
@@ -31,7 +27,7 @@ def train_together(
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
 ) -> list[TrainingResult]:
-    """Train a network from each seed, all at once; the other parameters as of `Training`.
+    """Train a network from each seed, all at once; the other parameters as of `ImageTrainee`.
 
     A network that has finished is not computed any more.
 
@@ -48,7 +44,7 @@ def train_together(
     Raises
     ------
     ValueError
-        As of `Training`, or if readout or core draw while training, which the networks of one
+        As of `ImageTrainee`, or if readout or core draw while training, which the networks of one
         program cannot do from generators of their own.
     """
     if isinstance(config.readout, GaussianReadoutConfig) or getattr(config.core, "dropout", 0):
@@ -57,7 +53,8 @@ def train_together(
             "trained together: train the seeds one by one"
         )
     tiers = [{k: trials.to(device) for k, trials in tier.items()} for tier in (train, validation)]
-    members = [Training(config, train_config, *tiers, seed, device) for seed in seeds]
+    trainee = ImageTrainee(config, train_config, *tiers, device)
+    members = [Training(trainee, seed) for seed in seeds]
     while active := [member for member in members if not member.finished]:
         networks, optimizers, generators = zip(*(member.parts for member in active), strict=True)
         losses = run_epoch_together(

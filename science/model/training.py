@@ -1,16 +1,10 @@
-"""Training of image networks: Poisson loss, early stopping, learning-rate stages.
+"""Training of image networks: Poisson loss, validation correlation.
 
-Follows microns_vei 8.3 with its defects fixed: every training sample is used once per epoch, the
-same seed and thread count give the same bits on the CPU, and a run that was killed goes on from its
-last checkpoint to the same result.
+Follows microns_vei 8.3 with its defects fixed: every training sample is used once per epoch.
 """
 
-import copy
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,89 +12,22 @@ from torch import Tensor
 from science.model.config import ImageModelConfig, TrainConfig
 from science.model.locate import locate
 from science.model.network import ImageNetwork, predict
-from science.model.tensor_bytes import pack_tensors, unpack_tensors
 from science.model.trials import TrialData, check_trials
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """What is known after an epoch; losses are means over its gradient steps.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1, over all learning rates.
-    learning_rate : float
-        Of the stage.
-    train_loss : float
-        Poisson loss and regularisers.
-    poisson : float
-        Poisson loss alone.
-    regularizers : dict of str to float
-        Weighted terms by name.
-    validation_corr : float
-        Mean over all units of all recordings of the single-trial correlation.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    poisson: float
-    regularizers: dict[str, float]
-    validation_corr: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A trained network.
-
-    Attributes
-    ----------
-    network : ImageNetwork
-        In its best state and in evaluation mode.
-    status : {"ok", "nonfinite"}
-        Whether loss or objective ceased to be finite, which ends the training.
-    curve : list of EpochRecord
-        One per epoch.
-    best_epoch : int
-        Epoch of the best state, 0 for the initial one.
-    validation_corr : float
-        Objective of the best state.
-    n_resumptions : int
-        How often the run went on from a checkpoint.
-    """
-
-    network: ImageNetwork
-    status: Literal["ok", "nonfinite"]
-    curve: list[EpochRecord]
-    best_epoch: int
-    validation_corr: float
-    n_resumptions: int = 0
-
-
-class Training:
-    """A training run, epoch by epoch, of a network on recordings that share its core.
-
-    Each learning rate of the schedule starts from the best state so far with a fresh Adam and
-    lasts until the validation correlation has not improved for `patience` epochs.
+class ImageTrainee:
+    """Networks of one architecture, and the recordings that train them.
 
     Parameters
     ----------
     config : ImageModelConfig
         Architecture.
     train_config : TrainConfig
-        Batch size, learning rates, early stopping.
+        Batch size, learning rates, early stopping on the validation correlation.
     train, validation : mapping of str to TrialData
         Trials by readout key, the same keys in both.
-    seed : int
-        Seed of initial parameters and order of trials.
     device : torch.device or str
         Where to train; all data are moved there.
-
-    Attributes
-    ----------
-    curve : list of EpochRecord
-        So far.
 
     Raises
     ------
@@ -114,151 +41,43 @@ class Training:
         train_config: TrainConfig,
         train: Mapping[str, TrialData],
         validation: Mapping[str, TrialData],
-        seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
         check_trials(train, validation, config)
-        self._train_config = train_config
-        self._identity = {
+        self._config, self._batch_size = config, train_config.batch_size
+        self.identity = {
             "config": config.model_dump(mode="json"),
             "train_config": train_config.model_dump(mode="json"),
-            "seed": seed,
         }
+        self.schedule = train_config.stages
         self._train = {key: trials.to(device) for key, trials in train.items()}
         self._validation = {key: trials.to(device) for key, trials in validation.items()}
-        self._generator = torch.Generator().manual_seed(seed)
-        self._network = _build(config, self._train, self._generator)
-        self._best_state = copy.deepcopy(self._network.state_dict())
-        self._best_corr = validation_correlation(self._network, self._validation)
-        self._best_epoch = 0
-        self._finite = math.isfinite(self._best_corr)
-        self._stage = 0
-        self._n_resumptions = 0
-        self.curve: list[EpochRecord] = []
-        self._start_stage()
 
-    @property
-    def finished(self) -> bool:
-        """Whether there is no epoch to come."""
-        return (
-            not self._finite
-            or self._stage == len(self._train_config.schedule)
-            or len(self.curve) >= self._train_config.max_epoch
-        )
+    def build(self, generator: torch.Generator) -> ImageNetwork:
+        """Return the initial network for the shapes of the trials, drawn on the CPU."""
+        first = next(iter(self._train.values())).images
+        n_units = {key: trials.responses.shape[1] for key, trials in self._train.items()}
+        network = ImageNetwork(self._config, tuple(first.shape[-2:]), n_units)
+        means = {key: trials.responses.mean(0).cpu() for key, trials in self._train.items()}
+        network.initialize(means, generator)
+        if getattr(self._config.readout, "start", None) == "located":
+            for key, trials in self._train.items():
+                network.place(key, locate(trials.images, trials.responses))
+        return network.to(first.device)
 
-    def run_epoch(self) -> EpochRecord:
-        """Train for an epoch, validate, and start the next stage if this one has ended."""
-        network, optimizer, generator = self.parts
-        batch_size = self._train_config.batch_size
-        return self.finish_epoch(run_epoch(network, optimizer, self._train, batch_size, generator))
+    def optimizer(self, network: ImageNetwork, learning_rate: float) -> torch.optim.Adam:
+        """Return a fresh Adam."""
+        return torch.optim.Adam(network.parameters(), lr=learning_rate)
 
-    @property
-    def parts(self) -> tuple[ImageNetwork, torch.optim.Adam, torch.Generator]:
-        """Network, optimiser of the stage, and source of the order of trials."""
-        return self._network, self._optimizer, self._generator
+    def run_epoch(
+        self, network: ImageNetwork, optimizer: torch.optim.Adam, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Use every training trial once."""
+        return run_epoch(network, optimizer, self._train, self._batch_size, generator)
 
-    def finish_epoch(self, losses: dict[str, float]) -> EpochRecord:
-        """Validate, and start the next stage if this one has ended.
-
-        Parameters
-        ----------
-        losses : dict of str to float
-            Of the epoch for which the network was trained, as `run_epoch` returns them.
-        """
-        config = self._train_config
-        corr = validation_correlation(self._network, self._validation)
-        loss, poisson = sum(losses.values()), losses.pop("poisson")
-        rate = config.schedule[self._stage]
-        self.curve.append(EpochRecord(len(self.curve) + 1, rate, loss, poisson, losses, corr))
-        self._finite = math.isfinite(loss) and math.isfinite(corr)
-        if self._finite and corr > self._best_corr + config.tolerance:
-            self._best_state = copy.deepcopy(self._network.state_dict())
-            self._best_corr, self._best_epoch, self._stale = corr, len(self.curve), 0
-        else:
-            self._stale += 1
-        if self._stale >= config.patience:
-            self._stage += 1
-            if not self.finished:
-                self._start_stage()
-        return self.curve[-1]
-
-    def result(self) -> TrainingResult:
-        """Return the network in its best state, and the curve."""
-        self._network.load_state_dict(self._best_state)
-        return TrainingResult(
-            self._network.eval(),
-            "ok" if self._finite else "nonfinite",
-            self.curve,
-            self._best_epoch,
-            self._best_corr,
-            self._n_resumptions,
-        )
-
-    def checkpoint(self) -> bytes:
-        """Return all that a run with the same arguments needs to go on from here."""
-        groups = {"network": self._network.state_dict(), "best": self._best_state}
-        for index, state in self._optimizer.state_dict()["state"].items():
-            groups[f"optimizer.{index}"] = state
-        tensors = {f"{g}/{n}": value for g, state in groups.items() for n, value in state.items()}
-        header = {
-            "identity": self._identity,
-            "curve": [asdict(record) for record in self.curve],
-            "counters": [self._best_corr, self._best_epoch, self._stage, self._stale],
-            "n_resumptions": self._n_resumptions,
-        }
-        return pack_tensors(tensors | {"generator": self._generator.get_state()}, header)
-
-    def resume(self, checkpoint: bytes) -> None:
-        """Go on from a checkpoint of a run with the same arguments.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint is damaged or of another run.
-        """
-        tensors, header = unpack_tensors(checkpoint)
-        if header.get("identity") != self._identity:
-            raise ValueError("the checkpoint is of a run with another configuration or seed")
-        groups: dict[str, dict[str, Any]] = {}
-        for name, value in tensors.items():
-            group, _, member = name.partition("/")
-            groups.setdefault(group, {})[member] = value
-        self._generator.set_state(tensors["generator"])
-        self.curve = [EpochRecord(**record) for record in header["curve"]]
-        self._best_corr, self._best_epoch, self._stage, stale = header["counters"]
-        self._best_state = groups["best"]
-        self._start_stage()
-        self._stale = stale
-        self._network.load_state_dict(groups["network"])
-        optimizer = self._optimizer.state_dict()
-        optimizer["state"] = {
-            int(group.removeprefix("optimizer.")): state
-            for group, state in groups.items()
-            if group.startswith("optimizer.")
-        }
-        self._optimizer.load_state_dict(optimizer)
-        self._n_resumptions = header["n_resumptions"] + 1
-
-    def _start_stage(self) -> None:
-        self._network.load_state_dict(self._best_state)
-        rate = self._train_config.schedule[self._stage]
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=rate)
-        self._stale = 0
-
-
-def train(
-    config: ImageModelConfig,
-    train_config: TrainConfig,
-    train: Mapping[str, TrialData],
-    validation: Mapping[str, TrialData],
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> TrainingResult:
-    """Train a network from beginning to end; parameters and errors as of `Training`."""
-    training = Training(config, train_config, train, validation, seed, device)
-    while not training.finished:
-        training.run_epoch()
-    return training.result()
+    def score(self, network: ImageNetwork) -> float:
+        """Return the validation correlation."""
+        return validation_correlation(network, self._validation)
 
 
 def poisson_loss(prediction: Tensor, response: Tensor) -> Tensor:
@@ -374,18 +193,3 @@ def validation_correlation(network: ImageNetwork, trials: Mapping[str, TrialData
         corr = (pair[0] * pair[1]).sum(0) / pair.square().sum(1).prod(0).sqrt()
         scores.append(corr.masked_fill(constant, 0.0))
     return torch.cat(scores).mean().item()
-
-
-def _build(
-    config: ImageModelConfig, train: Mapping[str, TrialData], generator: torch.Generator
-) -> ImageNetwork:
-    """Network for the shapes of the trials, initialised on the CPU, on the trials' device."""
-    first = next(iter(train.values())).images
-    n_units = {key: trials.responses.shape[1] for key, trials in train.items()}
-    network = ImageNetwork(config, tuple(first.shape[-2:]), n_units)
-    means = {key: trials.responses.mean(0).cpu() for key, trials in train.items()}
-    network.initialize(means, generator)
-    if getattr(config.readout, "start", None) == "located":
-        for key, trials in train.items():
-            network.place(key, locate(trials.images, trials.responses))
-    return network.to(first.device)

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from science.model.config import ImageModelConfig
 from science.model.ensemble import Ensemble
 from science.model.network import ImageNetwork
-from science.model.tensor_bytes import pack_tensors, unpack_tensors
+from science.tensor_bytes import pack_tensors, unpack_network
 
 FORMAT = "inceptionloop-image-network-2"
 
@@ -65,16 +63,13 @@ def unpack(data: bytes) -> tuple[ImageNetwork, dict[str, Any]]:
     ValueError
         If the bytes are truncated, altered or of another format.
     """
-    tensors, header = unpack_tensors(data)
-    if header.get("format") != FORMAT:
-        raise ValueError(f"weights have the format {header.get('format')!r}, expected {FORMAT!r}")
-    try:
-        config = ImageModelConfig.model_validate(header["config"])
-        network = ImageNetwork(config, tuple(header["image_shape"]), dict(header["n_units"]))
-        network.load_state_dict(tensors)
-    except (ValidationError, RuntimeError) as error:
-        raise ValueError(f"this version does not know the stored architecture: {error}") from error
-    return network.eval(), header["statistics"]
+    network, header = unpack_network(data, FORMAT, _build)
+    return network, header["statistics"]
+
+
+def _build(header: dict[str, Any]) -> ImageNetwork:
+    config = ImageModelConfig.model_validate(header["config"])
+    return ImageNetwork(config, tuple(header["image_shape"]), dict(header["n_units"]))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class RewardParams(Params):
         Fraction of the walks that are rewarded, in [0, 1], rounded up to a whole walk.
     n_approach : int
         Steps of the straight run to the middle of the zone.
+    signalled : bool
+        Whether networks are told when they are rewarded; the published ones are not.
     """
 
     zone: Rectangle = Rectangle(min_x=0.65, max_x=0.85, min_y=0.65, max_y=0.85)
@@ -34,6 +36,7 @@ class RewardParams(Params):
     margin_y: NonNegative = 0.15
     probability: float = Field(0.625, ge=0, le=1)
     n_approach: int = Field(7, ge=1)
+    signalled: bool = False
 
 
 class RewardedWalk(NamedTuple):

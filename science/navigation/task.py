@@ -85,6 +85,13 @@ class NavigationTask(Params):
             )
         return self
 
+    @property
+    def n_signals(self) -> int:
+        """Cues or rewards that a network is told of at every step."""
+        if self.cues is not None:
+            return len(self.cues.places)
+        return int(self.reward is not None and self.reward.signalled)
+
     def elsewhere(self, arena: Rectangle) -> "NavigationTask":
         """Return the task in another box, as for a test of generalisation.
 
@@ -191,6 +198,8 @@ class Batch:
         Before each step, as `cue_inputs` returns.
     rewards : Tensor, (B, S), or None
         1 where the rat is rewarded before a step, else 0.
+    signals : Tensor, (B, S, n_signals), or None
+        What a network is told besides its velocities.
     """
 
     velocities: Tensor
@@ -199,6 +208,7 @@ class Batch:
     positions: Tensor
     cues: Tensor | None
     rewards: Tensor | None
+    signals: Tensor | None
 
 
 def draw_batch(
@@ -221,6 +231,9 @@ def draw_batch(
             for values in trajectories(task, n_walks, rng)
         )
     )
+    signals = drawn.cues
+    if task.reward is not None and task.reward.signalled:
+        signals = drawn.rewards[..., None]
     return Batch(
         drawn.velocities,
         code.encode(drawn.start),
@@ -228,4 +241,5 @@ def draw_batch(
         drawn.positions,
         drawn.cues,
         drawn.rewards,
+        signals,
     )

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.cell_match import MatchMethod
 from schemas.configuration import configuration_hash
 from schemas.controls import ContrastRule, FieldMethod, GaborMethod
-from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset
+from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset, TaskConfig
 from schemas.mei import MaskMethod, MEIMethod, SelectionRule
 from schemas.mei_variants import DiverseMethod, SurroundMethod
 from schemas.model_config import (
@@ -24,6 +24,8 @@ from schemas.model_config import (
     ShifterConfig,
     TrainConfig,
 )
+from schemas.navigation import ModelMapConfig, RateMapConfig
+from schemas.neural_fit import FeatureConfig, NeuralMapConfig
 from schemas.reliability import OracleMethod
 from schemas.responses import Preprocessing
 from schemas.stimulus import DisplayRule
@@ -101,6 +103,11 @@ OTHER_THAN_DEFAULT = {
     FieldMethod: {"lambdas": [1, 10]},
     MatchMethod: {"max_distance": None, "min_correlation": 0.42},
     DisplayRule: {"unit": "grey", "mean": 111, "contrast": 16},
+    TaskConfig: {"arena": {"width": 1.3, "height": 0.7}, "code": {"type": "position"}},
+    RateMapConfig: {"maps": {"bin_cm": 2.5}, "n_segments": 3},
+    ModelMapConfig: {"layers": ["dc", "pre_g"], "seed": 7},
+    NeuralMapConfig: {"map": {"map_type": "pls", "n_components": 3}, "train_frac": "quad"},
+    FeatureConfig: {"layer": "core", "grid": 3},
 }
 
 
@@ -148,6 +155,11 @@ def test_registering_again_inserts_nothing(tables, table):
         (GaborMethod, {"grid": {"sigmas": []}}),
         (MatchMethod, {"max_distance": -1}),
         (DisplayRule, {"height": 144}),
+        (TaskConfig, {"n_steps": 0}),
+        (RateMapConfig, {"n_segments": 0}),
+        (ModelMapConfig, {"layers": ["g", "g"]}),
+        (NeuralMapConfig, {"n_splits": 0}),
+        (FeatureConfig, {"grid": 0}),
     ],
 )
 def test_bad_parameters_leave_no_row(tables, table, wrong):

@@ -12,8 +12,9 @@ from science.model import (
     TrainConfig,
 )
 from science.model.locate import locate
-from science.model.training import Training
+from science.model.training import ImageTrainee
 from science.model.trials import TrialData
+from science.training import Training
 from science.virtual import SessionDesign, VirtualAnimal, VirtualAnimalParams
 from science.virtual.session import first_day
 
@@ -53,7 +54,7 @@ def test_readouts_start_there_when_asked(recorded, readout):
     places = {}
     for start in ("centre", "located"):
         config = ImageModelConfig(core=core, readout=readout(start=start))
-        network = Training(config, TrainConfig(), *tiers, seed=0).result().network
+        network = Training(ImageTrainee(config, TrainConfig(), *tiers), 0).result().network
         places[start] = network.receptive_fields("a")
     expected = locate(trials.images, trials.responses)
     torch.testing.assert_close(places["located"], expected, rtol=0, atol=1e-3)

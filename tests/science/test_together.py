@@ -21,8 +21,9 @@ from science.model import (
 )
 from science.model import together as together_module
 from science.model.together import run_epoch_together, train_together
-from science.model.training import run_epoch, train
+from science.model.training import ImageTrainee, run_epoch
 from science.model.trials import TrialData
+from science.training import train
 
 CORE = StackedCoreConfig(hidden_channels=2, layers=2, input_kern=3, hidden_kern=3)
 PYRAMID = PyramidReadoutConfig(scale_n=1)
@@ -102,10 +103,10 @@ def test_results_are_those_of_one_after_another(config):
     n_epochs = {len(ours.curve) for ours in together}
     assert len(n_epochs) > 1 and min(n_epochs) < TRAINING.max_epoch
     for seed, ours in zip(SEEDS, together, strict=True):
-        expected = train(config, TRAINING, *two_recordings(), seed)
+        expected = train(ImageTrainee(config, TRAINING, *two_recordings()), seed)
         assert_close([asdict(r) for r in ours.curve], [asdict(r) for r in expected.curve])
         assert (ours.status, ours.best_epoch) == ("ok", expected.best_epoch)
-        assert ours.validation_corr == pytest.approx(expected.validation_corr, abs=1e-5)
+        assert ours.score == pytest.approx(expected.score, abs=1e-5)
         assert not ours.network.training
         assert_close(ours.network.state_dict(), expected.network.state_dict())
 

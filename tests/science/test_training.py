@@ -22,14 +22,14 @@ from science.model import (
 )
 from science.model import training as training_module
 from science.model.training import (
-    Training,
+    ImageTrainee,
     poisson_loss,
     round_robin,
     run_epoch,
-    train,
     validation_correlation,
 )
 from science.model.trials import TrialData
+from science.training import Training, train
 
 TINY = ImageModelConfig(
     core=StackedCoreConfig(hidden_channels=2, layers=2, input_kern=3, hidden_kern=3),
@@ -66,7 +66,8 @@ def scripted(monkeypatch, objectives):
 
 def run(seed=0, **parameters):
     defaults = {"batch_size": 10, "schedule": (0.01,), "max_epoch": 4}
-    return train(TINY, TrainConfig(**(defaults | parameters)), *tiny_trials(), seed=seed)
+    config = TrainConfig(**(defaults | parameters))
+    return train(ImageTrainee(TINY, config, *tiny_trials()), seed=seed)
 
 
 def test_every_trial_once_per_epoch_in_turns():
@@ -109,9 +110,9 @@ def test_every_term_of_the_loss_is_in_the_curve():
     curve = run(max_epoch=3).curve
     assert [record.epoch for record in curve] == [1, 2, 3]
     for record in curve:
-        assert set(record.regularizers) == {"core_smoothness", "core_sparsity", "readout_features"}
-        total = record.poisson + sum(record.regularizers.values())
-        assert record.train_loss == pytest.approx(total)
+        regularizers = {"core_smoothness", "core_sparsity", "readout_features"}
+        assert set(record.losses) == {"poisson", *regularizers}
+        assert record.train_loss == pytest.approx(sum(record.losses.values()))
 
 
 def test_patience_ends_a_stage_and_the_next_starts_from_the_best(monkeypatch):
@@ -127,7 +128,7 @@ def test_patience_ends_a_stage_and_the_next_starts_from_the_best(monkeypatch):
     result = run(schedule=(0.01, 0.001), patience=2, max_epoch=50)
     # Stage 1 improves at epochs 1 and 2 and ends after 4; stage 2 improves at 6, ends after 8.
     assert [record.learning_rate for record in result.curve] == [0.01] * 4 + [0.001] * 4
-    assert (result.best_epoch, result.validation_corr, result.status) == (6, 0.4, "ok")
+    assert (result.best_epoch, result.score, result.status) == (6, 0.4, "ok")
 
     scripted(monkeypatch, [0.1, 0.2, 0.3])
     best_of_first = run(schedule=(0.01,), max_epoch=2).network.parameters()
@@ -153,12 +154,8 @@ def test_best_state_is_restored_in_evaluation_mode(monkeypatch):
 @pytest.mark.parametrize("readout", [PyramidReadoutConfig(scale_n=1), GaussianReadoutConfig()])
 def test_a_killed_run_goes_on_to_the_same_bits(readout):
     config = TINY.model_copy(update={"readout": readout})
-    arguments = (
-        config,
-        TrainConfig(max_epoch=12, patience=1, batch_size=10, tolerance=0.02),
-        *tiny_trials(),
-        4,
-    )
+    schedule = TrainConfig(max_epoch=12, patience=1, batch_size=10, tolerance=0.02)
+    arguments = ImageTrainee(config, schedule, *tiny_trials()), 4
     uninterrupted = train(*arguments)
     assert {record.learning_rate for record in uninterrupted.curve} == {0.005, 0.001}
     for n_epochs in range(1, len(uninterrupted.curve)):
@@ -177,10 +174,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(readout):
 
 
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused():
-    training = Training(TINY, TrainConfig(), *tiny_trials(), seed=0)
+    trainee = ImageTrainee(TINY, TrainConfig(), *tiny_trials())
+    training = Training(trainee, seed=0)
     data = training.checkpoint()
     with pytest.raises(ValueError, match="another configuration or seed"):
-        Training(TINY, TrainConfig(), *tiny_trials(), seed=1).resume(data)
+        Training(trainee, seed=1).resume(data)
     for damaged in (data[:-10], data[:-1] + bytes([data[-1] ^ 1])):
         with pytest.raises(ValueError, match=r"truncated|altered"):
             training.resume(damaged)
@@ -189,7 +187,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused():
 def test_without_improvement_the_initial_state_stays(monkeypatch):
     scripted(monkeypatch, [0.5] + [0.1] * 4)
     result = run()
-    assert (result.best_epoch, result.validation_corr) == (0, 0.5)
+    assert (result.best_epoch, result.score) == (0, 0.5)
     torch.testing.assert_close(
         result.network.readouts["a"].features, torch.full((2, 2, 4), 1 / 4), rtol=0, atol=0
     )
@@ -224,7 +222,7 @@ def test_bad_trials_are_named(damage, message):
     tiers = tiny_trials()
     damage(*tiers)
     with pytest.raises(ValueError, match=message):
-        train(TINY, TrainConfig(), *tiers, seed=0)
+        ImageTrainee(TINY, TrainConfig(), *tiers)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +243,7 @@ def test_eye_or_behavior_that_is_needed_and_missing_is_named(part, column, value
     train_tier["a"] = TrialData(trials.images, trials.responses, **{column: value})
     config = TINY.model_copy(update=part)
     with pytest.raises(ValueError, match=re.escape(f"train trials of 'a': the {message}")):
-        train(config, TrainConfig(), train_tier, validation, seed=0)
+        ImageTrainee(config, TrainConfig(), train_tier, validation)
 
 
 def gabor_population(shape, n_units, seed):
@@ -277,7 +275,7 @@ def test_recovers_a_linear_nonlinear_population():
         readout=PyramidReadoutConfig(scale_n=2, gamma_features=0.1),
     )
     schedule = TrainConfig(schedule=(0.01, 0.002), max_epoch=40, patience=4)
-    result = train(config, schedule, *tiers, seed=0)
+    result = train(ImageTrainee(config, schedule, *tiers), seed=0)
     assert result.status == "ok"
     test_corr = correlation(predict(result.network, images[1500:], "a"), rates[1500:])
     assert test_corr.mean() > 0.9
@@ -332,7 +330,7 @@ def test_what_moves_is_followed(population, part):
     )
     schedule = TrainConfig(schedule=(0.01,), max_epoch=12)
     off, on = (
-        train(chosen, schedule, *tiers, seed=0).validation_corr
+        train(ImageTrainee(chosen, schedule, *tiers), seed=0).score
         for chosen in (config, config.model_copy(update=part))
     )
     assert on > off + 0.1

@@ -41,7 +41,7 @@ def test_the_reference_of_the_benchmark_learns_the_same_curve():
     train_config = TrainConfig(batch_size=20, schedule=(0.02, 0.005), max_epoch=20, patience=2)
     result = fit(dataset(), CONFIG, train_config, seed=3)
     reference = list(plain_model.training(dataset(), CONFIG, train_config, seed=3))
-    curve = [(record.train_loss, record.validation_corr) for record in result.curve]
+    curve = [(record.train_loss, record.score) for record in result.curve]
     # both stopped early, in the second stage, after the same epochs
     assert len(curve) < 20 and result.curve[-1].learning_rate == 0.005
     np.testing.assert_allclose(curve, reference, rtol=1e-4, atol=1e-5)

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
@@ -60,6 +63,45 @@ def unpack_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != _digest(text, tensors):
         raise ValueError("the bytes were altered: their SHA-256 is not the one stored with them")
     return tensors, json.loads(text)
+
+
+def unpack_network(
+    data: bytes, stored_format: str, build: Callable[[dict[str, Any]], N]
+) -> tuple[N, dict[str, Any]]:
+    """Rebuild a network from the bytes of `pack_tensors` over its state and a header.
+
+    Parameters
+    ----------
+    data : bytes
+        Whose header names its `format`.
+    stored_format : str
+        The one that is expected.
+    build : callable
+        Returns a network of the stored architecture from the header.
+
+    Returns
+    -------
+    network : nn.Module
+        On the CPU, in evaluation mode.
+    header : dict
+        As packed, arrays as lists.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are truncated, altered, of another format, or of an unknown architecture.
+    """
+    tensors, header = unpack_tensors(data)
+    if header.get("format") != stored_format:
+        raise ValueError(
+            f"weights have the format {header.get('format')!r}, expected {stored_format!r}"
+        )
+    try:
+        network = build(header)
+        network.load_state_dict(tensors)
+    except (ValidationError, RuntimeError) as error:
+        raise ValueError(f"this version does not know the stored architecture: {error}") from error
+    return network.eval(), header
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,143 @@
+"""The families of networks: what each is trained on, how it is stored, what is scored of it."""
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from schemas.dataset import TargetDataset, TaskConfig, TrainingSet
+from schemas.loading import load_dataset
+from schemas.rows import unit_rows
+from science.dataset import ImageDataset
+from science.model.config import ImageModelConfig, TrainConfig
+from science.model.ensemble import Ensemble
+from science.model.fitting import image_trainee, statistics
+from science.model.network import ImageNetwork
+from science.model.scores import unit_scores
+from science.model.weights import pack as pack_image_network
+from science.navigation import NavigationTask, PathIntegrator, PathIntegratorConfig
+from science.navigation.training import PathIntegratorTrainee, PathIntegratorTraining
+from science.navigation.weights import pack as pack_path_integrator
+from science.params import Params
+from science.training import Trainee
+
+Scores = dict[str, NDArray[np.float64]]
+Rows = list[dict[str, Any]]
+
+
+class Family(Protocol):
+    """One training of a network, from its configuration to the rows that are stored of it.
+
+    Attributes
+    ----------
+    architecture, training : type
+        Of the parameters in `ModelConfig` and `TrainConfig`.
+    trainee : Trainee
+    """
+
+    architecture: ClassVar[type[Params]]
+    training: ClassVar[type[Params]]
+    trainee: Trainee
+
+    def __init__(
+        self, key: dict[str, Any], config: Any, training: Any, source: Any, device: str
+    ) -> None: ...
+
+    @staticmethod
+    def source(key: dict[str, Any]) -> Any:
+        """Return what a training set says of its data: small, and other for other data."""
+        ...
+
+    def pack(self, network: nn.Module) -> bytes:
+        """Return the weights with all that inference needs."""
+        ...
+
+    def scores(self, network: nn.Module) -> dict[str, Rows]:
+        """Return the rows, less the key of the network, by the name of the part table."""
+        ...
+
+
+class ImageFamily:
+    """Networks that predict the responses of recorded units to images."""
+
+    architecture = ImageModelConfig
+    training = TrainConfig
+
+    def __init__(
+        self,
+        key: dict[str, Any],
+        config: ImageModelConfig,
+        training: TrainConfig,
+        source: str,
+        device: str,
+    ) -> None:
+        self._config, self._dataset = config, load_dataset(key, source)
+        self.trainee = image_trainee(self._dataset, config, training, device)
+
+    @staticmethod
+    def source(key: dict[str, Any]) -> str:
+        """Return the digest of the dataset."""
+        return (TargetDataset & key).fetch1("dataset_digest")
+
+    def pack(self, network: ImageNetwork) -> bytes:
+        """Return the weights with the statistics of the dataset."""
+        return pack_image_network(network, statistics(self._dataset))
+
+    def scores(self, network: ImageNetwork) -> dict[str, Rows]:
+        """Return the scores of all units, with recorded and with mean behaviour."""
+        recorded, mean = image_scores(network, self._dataset, self._config)
+        named = {f"mean_input_{name}": column for name, column in mean.items()}
+        return {"UnitScore": unit_rows({}, recorded), "MeanInputScore": unit_rows({}, named)}
+
+
+def image_scores(
+    network: ImageNetwork | Ensemble, dataset: ImageDataset, config: ImageModelConfig
+) -> tuple[Scores, Scores]:
+    """Score all units with recorded and, where the model makes use of them, with mean inputs."""
+    recorded = unit_scores(network, dataset)
+    return recorded, unit_scores(network, dataset, "mean") if config.needs_behavior else {}
+
+
+class NavigationFamily:
+    """Path integrators, trained on walks that are drawn as they are needed."""
+
+    architecture = PathIntegratorConfig
+    training = PathIntegratorTraining
+
+    def __init__(
+        self,
+        key: dict[str, Any],
+        config: PathIntegratorConfig,
+        training: PathIntegratorTraining,
+        source: NavigationTask,
+        device: str,
+    ) -> None:
+        self._task = source
+        self.trainee = PathIntegratorTrainee(config, training, source, device)
+
+    @staticmethod
+    def source(key: dict[str, Any]) -> NavigationTask:
+        """Return the task."""
+        return TaskConfig.params(TrainingSet & key)
+
+    def pack(self, network: PathIntegrator) -> bytes:
+        """Return the weights with the task."""
+        return pack_path_integrator(network, self._task)
+
+    def scores(self, network: PathIntegrator) -> dict[str, Rows]:
+        """Return how far decoded positions are from true ones."""
+        held_out = self.trainee.held_out(network)
+        return {
+            "DecodingError": [
+                {
+                    "decoding_error": held_out.error,
+                    "median_decoding_error": held_out.median,
+                    "standing_error": held_out.standing_error,
+                    "centre_error": held_out.centre_error,
+                }
+            ]
+        }
+
+
+FAMILIES: dict[str, type[Family]] = {"image": ImageFamily, "navigation": NavigationFamily}
