@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.study import BadStudy, Study, StudyNetworks, read_toml, validated
+from pipeline.study import Study, StudyNetworks
+from pipeline.study_file import BadStudy, read_toml, validated
 from schemas.dataset import TaskConfig, TrainingSet
 from schemas.model import TrainingPlan
 from schemas.model_config import ModelConfig, SeedSet, TrainConfig

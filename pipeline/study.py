@@ -1,19 +1,19 @@
 """A study: what shall be computed for a recording, as one file of validated parameters."""
 
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from pipeline.errors import UserError
+from pipeline.study_file import BadStudy, described, read_toml, validated
 from schemas.controls import LINEAR_PLAN, ContrastRule, ControlPlan, FieldMethod, GaborMethod
 from schemas.dataset import DataConfig, StaticMultiDataset, TrainingSet
 from schemas.mei import MaskMethod, MaskPlan, MEIMethod, SelectionPlan, SelectionRule, TargetModel
 from schemas.mei_variants import DiverseMethod, DiversePlan, SurroundMethod, SurroundPlan
 from schemas.model import ModelComparison, TrainingPlan
 from schemas.model_config import ModelConfig, SeedSet, TrainConfig
+from schemas.neural_fit import FeatureConfig, NeuralFitPlan, NeuralMapConfig
 from schemas.recorded_gabor import RecordedGaborMethod, RecordedGaborPlan
 from schemas.recording import Scan
 from schemas.reliability import OracleMethod, OraclePlan
@@ -27,6 +27,8 @@ from science.mei.diverse import DiverseParams
 from science.mei.surround import SurroundParams
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
+from science.model.features import ImageFeatureParams
+from science.neural_fit.config import NeuralMapParams
 from science.oracle import LeaveOneOut, OracleParams
 from science.params import Params, grid
 from science.preprocessing import PreprocessingParams
@@ -105,6 +107,24 @@ class StudyControls(Params):
     field: RegressionFieldParams = RegressionFieldParams()
 
 
+class StudyFit(Params):
+    """How networks explain recorded units by what their core does with the images.
+
+    Attributes
+    ----------
+    features : ImageFeatureParams
+        Layer, and which images.
+    map : NeuralMapParams
+        From the features to the units.
+    training_sets : tuple of str
+        Hashes of those whose units are explained, as `register` says them; by default their own.
+    """
+
+    features: ImageFeatureParams = ImageFeatureParams()
+    map: NeuralMapParams = NeuralMapParams(train_frac=0.5)
+    training_sets: tuple[str, ...] = ()
+
+
 class Study(Params):
     """Everything that is computed for a group of recordings; each part has defaults.
 
@@ -125,6 +145,7 @@ class Study(Params):
     diverse: DiverseParams | None = None
     surround: SurroundParams | None = None
     recorded_gabors: RecordedGaborParams | None = None
+    fits: dict[str, StudyFit] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
@@ -136,10 +157,6 @@ class Study(Params):
         return self
 
 
-class BadStudy(UserError):
-    """A study file that cannot be used; the message says what is wrong in it."""
-
-
 def read_study(path: Path) -> Study:
     """Read a study from a TOML file.
 
@@ -149,40 +166,6 @@ def read_study(path: Path) -> Study:
         If the file is missing, not TOML, or a parameter is unknown or out of range.
     """
     return validated(path, read_toml(path), Study)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; errors as of `read_study`."""
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BadStudy(f"there is no study file {path}") from error
-    except OSError as error:
-        raise BadStudy(f"the study file {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadStudy(f"{path} is not a TOML file: {error}") from error
-
-
-def validated(path: Path, document: dict[str, Any], kind: type[C]) -> C:
-    """Return the parameters in a document.
-
-    Raises
-    ------
-    BadStudy
-        If one of them is unknown or out of range; the message names the file.
-    """
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        raise BadStudy(f"{path}: {described(error)}") from error
-
-
-def described(error: ValidationError) -> str:
-    """Return in one line which parameters are wrong, and how."""
-    return "; ".join(
-        ": ".join([*filter(None, [".".join(str(p) for p in e["loc"])]), e["msg"]])
-        for e in error.errors()
-    )
 
 
 def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
@@ -230,6 +213,8 @@ def register(study: Study, scans: Sequence[dict[str, int]]) -> dict[str, Any]:
     if study.recorded_gabors is not None:
         drawn = RecordedGaborMethod.register(study.recorded_gabors)
         RecordedGaborPlan.insert((t | drawn for t in targets.values()), skip_duplicates=True)
+    for chosen in study.fits.values():
+        _register_fit(chosen, training_set, plans.values())
     return {"training_set": training_set, "plans": plans}
 
 
@@ -247,6 +232,18 @@ def _register_variants(study: Study, masks: list[dict[str, str]]) -> None:
         if params is not None:
             key = method.register(params)
             plan.insert((mask | key for mask in masks), skip_duplicates=True)
+
+
+def _register_fit(
+    fit: StudyFit, training_set: dict[str, str], plans: Iterable[dict[str, str]]
+) -> None:
+    features, neural_map = FeatureConfig.register(fit.features), NeuralMapConfig.register(fit.map)
+    for explained in fit.training_sets or [training_set["training_set_hash"]]:
+        key = {"training_set_hash": explained}
+        if not TrainingSet & key & "training_family = 'image'":
+            raise BadStudy(f"there is no training set of images {explained}: register it first")
+        for plan in plans:
+            NeuralFitPlan.register_images(plan, key, features, neural_map)
 
 
 def _register_controls(

@@ -127,6 +127,7 @@ STEPS: tuple[Step, ...] = (
         lambda: (
             dj.U(*model.TrainedModel.primary_key)
             & (model.TrainingPlan * model_config.SeedSet.Member)
+            & (dataset.TrainingSet & "training_family = 'image'").proj()
         ),
         (model.TrainedModel,),
     ),

@@ -35,8 +35,8 @@ from science.model.features import (
     ImageFeatureParams,
     image_features,
     layer_channels,
-    network_inputs,
 )
+from science.model.readback import network_inputs
 from science.neural_fit.config import NeuralMapParams
 from science.neural_fit.dataset_fits import FittedCells, Penalties, consistency, model_fits
 from science.neural_fit.recorded_cells import image_cells

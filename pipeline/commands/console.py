@@ -12,7 +12,7 @@ from rich.markup import escape
 from pipeline.database import open_database
 from pipeline.errors import UserError
 from pipeline.settings import Settings
-from pipeline.study import described
+from pipeline.study_file import described
 
 console = Console()
 stderr = Console(stderr=True)

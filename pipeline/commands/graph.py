@@ -13,7 +13,8 @@ from pipeline.deletion import delete_rows, preview
 from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
 from pipeline.plan import estimate
 from pipeline.status import as_json, errors, retry_errors, status
-from pipeline.study import BadStudy, register
+from pipeline.study import register
+from pipeline.study_file import BadStudy
 
 
 def _name() -> Column:

@@ -41,6 +41,7 @@ from science.virtual import (
 )
 from science.virtual import VirtualAnimal as Animal
 
+READER = "virtual"
 READER_VERSION = "2"
 SCREEN = Screen(width_cm=56.5, distance_cm=15.0)
 DAY_0 = datetime(2026, 1, 1)
@@ -185,9 +186,9 @@ def load_animal(scan: dict[str, Any]) -> tuple[Animal, Session]:
     BadRecording
         If the recording is not a virtual one.
     """
-    row = (VirtualAnimal & scan).to_dicts()
+    row = (VirtualAnimal & (Scan & scan & {"reader": READER}).proj()).to_dicts()
     if len(row) != 1:
-        raise BadRecording(f"recording {scan} is not of a virtual animal")
+        raise BadRecording(f"recording {scan} is not of a virtual mouse")
     params = VirtualAnimalParams.model_validate(row[0]["virtual_params"])
     animal = _animal(params, row[0]["virtual_seed"])
     return animal, animal.session(row[0]["virtual_day"])
@@ -229,7 +230,7 @@ def _ingest(
     digest = hashlib.sha256(b"".join(array.tobytes() for array in recorded))
     if rig is not None:
         digest.update(rig.model_dump_json().encode())
-    source = Source("virtual", READER_VERSION, f"{name}, day {day}", None, digest.hexdigest())
+    source = Source(READER, READER_VERSION, f"{name}, day {day}", None, digest.hexdigest())
     virtual = {"virtual_seed": animal.seed, "virtual_day": day, "virtual_params": params}
     return insert_scan({a: key[a] for a in Scan.primary_key}, arrays, source, virtual)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from pipeline.errors import UserError
-from pipeline.study import described
+from pipeline.study_file import described
 from schemas.dataset import TargetDataset
 from schemas.recording import Image
 from schemas.stimulus import MADE_FROM, DisplayRule, StimulusSet

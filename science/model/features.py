@@ -13,9 +13,7 @@ from science.model.cores.energy import EnergyCoreConfig
 from science.model.cores.stacked import StackedCoreConfig
 from science.model.network import ImageNetwork
 from science.model.registry import CoreConfig
-from science.model.weights import TrainedEnsemble
 from science.params import Params
-from science.preprocessing import resize_image
 
 
 class ImageFeatureParams(Params):
@@ -58,35 +56,6 @@ def layer_channels(core: CoreConfig, layer: str) -> slice:
         layers = ["core", *(f"core.{i}" for i in range(n_layers))]
         raise ValueError(f"a {core.type!r} core has no layer {layer!r}: use one of {layers}")
     return slice(index * core.hidden_channels, (index + 1) * core.hidden_channels)
-
-
-def network_inputs(model: TrainedEnsemble, images: NDArray[np.generic]) -> Tensor:
-    """Return images (n, h, w) of grey values as what a network takes: resized and z-scored.
-
-    Parameters
-    ----------
-    model : TrainedEnsemble
-    images : (n, h, w)
-        Grey values, 0 to 255.
-
-    Returns
-    -------
-    Tensor
-        float32, (n, 1, *model.image_shape).
-
-    Raises
-    ------
-    ValueError
-        If the images have another aspect ratio than those that the model was trained with.
-    """
-    height, width = model.image_shape
-    if abs(images.shape[1] / images.shape[2] - height / width) > 0.02 * height / width:
-        raise ValueError(
-            f"images of {images.shape[1:]} have another aspect ratio than the network's "
-            f"{model.image_shape}: crop them first"
-        )
-    frames = np.stack([resize_image(image, height, width) for image in images])
-    return torch.from_numpy((frames - model.image_mean) / model.image_std).float()[:, None]
 
 
 @torch.no_grad()

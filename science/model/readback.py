@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from science.model.network import predict
 from science.model.weights import TrainedEnsemble
@@ -40,6 +41,35 @@ def read_units(model: TrainedEnsemble) -> tuple[Floats, Floats, Floats]:
     return positions, pixels, features
 
 
+def network_inputs(model: TrainedEnsemble, images: NDArray[np.generic]) -> Tensor:
+    """Return images (n, h, w) of grey values as what a network takes: resized and z-scored.
+
+    Parameters
+    ----------
+    model : TrainedEnsemble
+    images : (n, h, w)
+        Grey values, 0 to 255.
+
+    Returns
+    -------
+    Tensor
+        float32, (n, 1, *model.image_shape).
+
+    Raises
+    ------
+    ValueError
+        If the images have another aspect ratio than those that the model was trained with.
+    """
+    height, width = model.image_shape
+    if abs(images.shape[1] / images.shape[2] - height / width) > 0.02 * height / width:
+        raise ValueError(
+            f"images of {images.shape[1:]} have another aspect ratio than the model's "
+            f"{model.image_shape}: crop them first"
+        )
+    frames = np.stack([resize_image(image, height, width) for image in images])
+    return torch.from_numpy((frames - model.image_mean) / model.image_std).float()[:, None]
+
+
 def respond_to(model: TrainedEnsemble, images: NDArray[np.generic]) -> Floats:
     """Predict the responses of all units to any images.
 
@@ -63,14 +93,7 @@ def respond_to(model: TrainedEnsemble, images: NDArray[np.generic]) -> Floats:
     images = np.asarray(images)
     if images.ndim != 3 or len(images) == 0 or not np.isfinite(images).all():
         raise ValueError(f"images must be (n, h, w) and finite, at least one; got {images.shape}")
-    height, width = model.image_shape
-    if abs(images.shape[1] / images.shape[2] - height / width) > 0.02 * height / width:
-        raise ValueError(
-            f"images of {images.shape[1:]} have another aspect ratio than the model's "
-            f"{model.image_shape}: crop them first"
-        )
-    frames = np.stack([resize_image(image, height, width) for image in images])
-    inputs = torch.from_numpy((frames - model.image_mean) / model.image_std).float()[:, None]
+    inputs = network_inputs(model, images)
     responses = {
         key: predict(model.network, inputs, key) * torch.tensor(scale)
         for key, scale in model.response_scale.items()

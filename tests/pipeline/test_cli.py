@@ -240,7 +240,7 @@ BAD_INPUT = {
     ),
     "no such virtual animal": (
         ("ingest", "virtual-day", "f" * 16, *NOBODY),
-        "is not of a virtual animal",
+        "is not of a virtual mouse",
     ),
     "a study that is not there": (("register", "no.toml", "--scan", "1-1-1"), "no study file"),
     "a folder as a study": (("register", ".", "--scan", "1-1-1"), "Is a directory"),

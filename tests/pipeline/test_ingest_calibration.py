@@ -196,4 +196,4 @@ def test_a_monitor_is_measured_of_virtual_mice_only(recordings):
     animal = recordings.insert(seed=70)["animal_id"]
     result = CliRunner().invoke(app, ["ingest", "virtual-monitor", "--animal", str(animal)])
     assert result.exit_code == 1
-    assert "is not of a virtual animal" in result.stderr
+    assert "is not of a virtual mouse" in result.stderr

@@ -147,7 +147,7 @@ def test_the_truth_is_only_of_virtual_recordings(recordings, populated):
     insert_arrays(key, arrays(50))
     assert not VirtualAnimal & key
     for scan in (key, {"animal_id": 77, "session": 1, "scan_idx": 1}):
-        with pytest.raises(BadRecording, match="not of a virtual animal"):
+        with pytest.raises(BadRecording, match="not of a virtual mouse"):
             load_animal(scan)
 
 

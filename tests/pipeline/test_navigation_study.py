@@ -9,10 +9,13 @@ from miniature import row_counts
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.deletion import delete_rows
 from pipeline.demo import STUDIES
 from pipeline.ingest.open_field import insert_open_field
 from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
-from pipeline.study import BadStudy, Study
+from pipeline.status import status
+from pipeline.study import Study
+from pipeline.study_file import BadStudy
 from schemas.dataset import TaskConfig, TrainingSet
 from schemas.model import TrainedModel, TrainingPlan
 from schemas.model_config import SeedSet, TrainConfig
@@ -24,6 +27,7 @@ from schemas.navigation import (
     RateMapPlan,
 )
 from schemas.neural_fit import ConsistencyPlan, InterAnimalConsistency, NeuralFit, NeuralFitPlan
+from schemas.recording import Scan
 
 STUDY = NavigationStudy.model_validate(
     {
@@ -62,6 +66,12 @@ def foragers(tables):
         if rows:
             rows.delete(prompt=False, part_integrity="cascade")
     made.delete()
+
+
+def jobs(table):
+    """Jobs of a table to come, as `status` shows them."""
+    (row,) = [row for row in status() if row.table == table]
+    return row.unfinished
 
 
 def recorded(foragers, seed):
@@ -126,6 +136,14 @@ def test_everything_that_was_asked_for_is_a_row_once_and_is_computed(foragers):
     assert len(InterAnimalConsistency & asked["datasets"]["forager box"]) == 4
 
 
+    # without one of its animals a set, and all that was made of it, is not what it was called
+    delete_rows(Scan & scans[0])
+    assert not RateMapDataset & asked["datasets"]["forager box"]
+    assert not fits and not ConsistencyPlan & asked["datasets"]["forager box"]
+    assert not NeuralFit.Cell & scans[1] and not InterAnimalConsistency.Cell & scans[1]
+    assert AnimalRateMap & scans[1] and len(ModelRateMap & asked["training_set"]) == n_networks
+
+
 def test_one_animal_alone_is_explained_but_not_compared(foragers):
     asked = register_navigation(STUDY, [recorded(foragers, 3)])
     (dataset,) = asked["datasets"].values()
@@ -133,7 +151,10 @@ def test_one_animal_alone_is_explained_but_not_compared(foragers):
 
 
 def test_networks_need_no_animals(foragers):
+    readouts = jobs("UnitReadout")
     asked = register_navigation(STUDY)
+    assert jobs("UnitReadout") == readouts  # path integrators read no images
+    assert jobs("ModelRateMap") > 0
     assert not asked["datasets"] and TrainingPlan & asked["training_set"]
     arenas = ModelMapPlan & asked["training_set"] & {"arena": "1.2 x 0.8 m"}
     assert len(arenas) == len(asked["plans"])

@@ -7,11 +7,13 @@ from miniature import DAY_1, STUDY, all_tables, row_counts, study
 from pipeline.demo import STUDIES
 from pipeline.plan import estimate
 from pipeline.status import status
-from pipeline.study import BadStudy, Study, admit, read_study, register
+from pipeline.study import Study, admit, read_study, register
+from pipeline.study_file import BadStudy
 from schemas.graph import STEPS
 from schemas.mei import MaskPlan, TargetModel
 from schemas.model import ModelComparison, TrainingPlan
 from schemas.model_config import ModelConfig, SeedSet
+from schemas.neural_fit import NeuralFitPlan
 from schemas.recording import Scan
 from schemas.reliability import OraclePlan
 from schemas.responses import Frame, InputResponse, StaticScan
@@ -34,13 +36,6 @@ def manual_counts():
 
 
 # --- reading
-
-
-def test_the_studies_that_are_shipped_are_valid():
-    files = sorted(STUDIES.glob("*.toml"))
-    assert files
-    for file in files:
-        assert isinstance(read_study(file), Study)
 
 
 GOOD = "[preprocessing]\nheight = 24\nwidth = 40\n[models.cnn]\nseeds = [1, 2]\n"
@@ -116,6 +111,22 @@ def test_registering_again_changes_nothing(recordings):
     assert register(study(), scans) == first
     assert register(study(), scans[::-1]) == first
     assert row_counts() == before
+    recordings.delete()
+
+
+def test_networks_explain_their_own_units_and_those_of_other_sets(recordings):
+    explained = register(study(), [recordings.insert(62)])["training_set"]
+    fits = {"own": {}, "other": {"training_sets": [explained["training_set_hash"]]}}
+    key = recordings.insert(63)
+    asked = register(study(fits=fits), [key])
+    rows = NeuralFitPlan & asked["training_set"]
+    sets = rows.to_arrays("explained_set_hash").tolist()
+    hashes = [explained["training_set_hash"], asked["training_set"]["training_set_hash"]]
+    assert sorted(sets) == sorted(hashes * len(asked["plans"]))
+    absent = study(fits={"no": {"training_sets": ["0" * 16]}})
+    with pytest.raises(BadStudy, match="no training set of images 0000000000000000"):
+        register(absent, [key])
+    rows.delete(prompt=False)
     recordings.delete()
 
 

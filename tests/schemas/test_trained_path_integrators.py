@@ -157,9 +157,7 @@ def test_the_parameters_of_each_family_come_back_as_they_were(tables):
 
 def test_learning_is_seen_in_the_rows(tables):
     """A small box without place cells is learned in seconds: the error falls below standing."""
-    task = NavigationTask(
-        arena=Rectangle(width=1, height=1), code={"type": "position"}, n_steps=10
-    )
+    task = NavigationTask(arena=Rectangle(width=1, height=1), code={"type": "position"}, n_steps=10)
     training = PathIntegratorTraining(
         learning_rate=3e-3, n_epochs=3, steps_per_epoch=150, n_walks=50, n_held_out=200
     )

@@ -16,9 +16,8 @@ from science.model.features import (
     ImageFeatureParams,
     image_features,
     layer_channels,
-    network_inputs,
 )
-from science.model.readback import respond_to
+from science.model.readback import network_inputs, respond_to
 from science.model.weights import TrainedEnsemble
 
 CORES = {
