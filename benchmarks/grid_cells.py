@@ -1,9 +1,8 @@
 """Do units of a path integrator become grid cells? A longer training, and a picture.
 
 Run with ``python benchmarks/grid_cells.py --minutes 60``; the last line of the output is a JSON
-object. The network is the one without biases (mec 5.4), small enough for a CPU; its grid scores
-stand beside those of the same network as it was drawn, since smooth maps alone score above 0. The
-picture is drawn again every few thousand steps, so that a run may be stopped at any time.
+object. Grid scores stand beside those of the same network as it was drawn, since smooth maps alone
+reach high ones. The picture is drawn every few thousand steps: a run may be stopped at any time.
 """
 
 import json
@@ -76,17 +75,23 @@ def summary(scores: NDArray[np.floating]) -> dict[str, Any]:
 
 def main(
     minutes: Annotated[float, typer.Option(help="Of computing time of one thread.")] = 60.0,
+    cell: Annotated[str, typer.Option(help="Type of the recurrent cell.")] = "ugrnn",
     units: Annotated[int, typer.Option()] = 256,
     learning_rate: Annotated[float, typer.Option()] = 3e-3,
+    weight_decay: Annotated[float, typer.Option()] = 0.0,
     seed: Annotated[int, typer.Option()] = 0,
     picture: Annotated[Path, typer.Option()] = Path("grid_cells.png"),
 ) -> None:
     """Train, map, score."""
     torch.set_num_threads(1)
     task = NavigationTask()
-    config = PathIntegratorConfig(type="rnn", n_units=units)
+    config = PathIntegratorConfig(type=cell, n_units=units)
     training = PathIntegratorTraining(
-        learning_rate=learning_rate, n_epochs=10**6, steps_per_epoch=STEPS_PER_EPOCH, n_walks=100
+        learning_rate=learning_rate,
+        n_epochs=10**6,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        n_walks=100,
+        weight_decay=weight_decay,
     )
     run = Training(PathIntegratorTrainee(config, training, task), seed)
     network = run.parts[0]

@@ -20,6 +20,7 @@ ASSUMED_SECONDS = {
     "BestGabor": 30.0,
     "OptimalGabor": 11.0,
     "BestNaturalImage": 8.0,
+    "ModelRateMap": 10.0,
 }
 """For tables without any finished job; from virtual mice of 24 x 40 pixels on two cores."""
 
