@@ -18,12 +18,15 @@ from pipeline.deletion import delete_rows
 from pipeline.ingest.insert import insert_scan
 from pipeline.ingest.scan import Images, ScanArrays, Source, TrialResponses, Trials, Units
 from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
+from pipeline.ingest.virtual_rat import ingest_virtual_rat
+from pipeline.navigation_study import NavigationStudy, register_navigation
 from pipeline.settings import Settings
 from pipeline.stimulus import StimulusParams, close_loop, make_stimulus_set
 from pipeline.study import Study, register
 from schemas import graph, recording
 from science.closed_loop import MatchParams
 from science.digest import array_digest
+from science.navigation import VirtualRatParams
 from science.virtual import SessionDesign, VirtualAnimalParams
 
 ANIMAL = VirtualAnimalParams(n_simple=6, n_complex=6, n_undriven=4, later_monitor_gamma=2.1)
@@ -66,6 +69,24 @@ STUDY = {
     },
     "diverse": {"n_images": 3, "iter_n": 10},
     "surround": {"iter_n": 10},
+}
+RAT = VirtualRatParams(n_grid=3, n_border=1, n_place=1, n_head_direction=1, n_conjunctive=1)
+RATS = [{"animal_id": animal, "session": 1, "scan_idx": 1} for animal in (101, 102)]
+NAVIGATION = {
+    "task": {
+        "arena": {"width": 1, "height": 1},
+        "code": {"type": "place_cells", "n_cells": 30},
+        "n_steps": 8,
+    },
+    "training": {"n_epochs": 2, "steps_per_epoch": 20, "n_walks": 20, "n_held_out": 50},
+    "networks": {"ugrnn": {"seeds": (3,), "config": {"n_units": 8}, "untrained": True}},
+    "rate_maps": {
+        "maps": {"bin_cm": 10, "min_occupancy_s": 0},
+        "shuffles": {"n_shuffles": 5},
+        "n_segments": 2,
+    },
+    "model_maps": {"bin_cm": 10, "n_batches": 5},
+    "maps": {"ridge": {"n_halvings": 2, "train_frac": 0.5}},
 }
 FIRST_ANIMAL = 1000  # of those that modules insert and delete
 NONFINITE = {"training": {"max_epoch": 2, "schedule": (1e30,)}}
@@ -126,6 +147,9 @@ def _close_the_loop() -> Miniature:
     ingest_first_day(DAY_1, ANIMAL, DESIGN, SEED)
     plans = register(study(), [DAY_1])
     broken = register(study(**NONFINITE), [DAY_1])
+    for seed, rat in enumerate(RATS):
+        ingest_virtual_rat(rat, seed, minutes=4.0, params=RAT)
+    register_navigation(NavigationStudy.model_validate(NAVIGATION), RATS)
     failed = _work()
     plan = plans["plans"]["cnn"]
     stimulus = make_stimulus_set(plan, STIMULUS, calibrate_monitor(DAY_1, day=2))

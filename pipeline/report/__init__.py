@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.report.album import NAMES, Album
+from pipeline.report.fits import image_fits
 from pipeline.report.graph import PYTHON, diagram, sql
 from pipeline.report.loop import loops
 from pipeline.report.meis import run_views
 from pipeline.report.models import models
+from pipeline.report.navigation import navigation
 from pipeline.report.page import Block, Page
 from pipeline.report.provenance import provenance
 from pipeline.report.recorded import recorded
@@ -95,8 +97,8 @@ def _publish(draft: Path, folder: Path) -> None:
 
 def _page(album: Album) -> Page:
     """Collect everything the page says, with a progress bar when someone watches."""
-    training_sets = TrainingSet().keys(order_by="KEY")
-    with tqdm(total=2 + 6 * len(training_sets), disable=None, unit="part", leave=False) as bar:
+    training_sets = (TrainingSet & "training_family = 'image'").keys(order_by="KEY")
+    with tqdm(total=3 + 6 * len(training_sets), disable=None, unit="part", leave=False) as bar:
 
         def report(part: str) -> None:
             bar.set_description(part)
@@ -105,6 +107,8 @@ def _page(album: Album) -> Page:
         report("recordings")
         data = recorded(album)
         blocks = [_block(key, album, report) for key in training_sets]
+        report("navigation")
+        fits, navigated = image_fits(album), navigation(album)
         report("graph")
         return Page(
             prefix=Settings().prefix,
@@ -112,6 +116,8 @@ def _page(album: Album) -> Page:
             version=version("inceptionloop"),
             recorded=data,
             blocks=blocks,
+            image_fits=fits,
+            navigation=navigated,
             diagram=diagram(album),
             sql=sql(),
             python=PYTHON,

@@ -5,17 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
+from pipeline.report.navigation_page import FitsView, NavigationView
+from pipeline.report.picture import Picture
 from pipeline.truth import SIGNIFICANT_Q, MEISummary
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page: file beside it, text for who cannot see it, width in px, caption."""
-
-    src: str
-    alt: str
-    width: int | None = None
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -364,3 +356,5 @@ class Page:
     diagram: Picture | None = None
     sql: str = ""
     python: str = ""
+    image_fits: list[FitsView] = field(default_factory=list)
+    navigation: NavigationView | None = None

@@ -17,4 +17,8 @@ def test_notebook(notebook, populated):
         assert len(made["rows"]) == 6
         assert made["top"].r.is_monotonic_decreasing
         assert len(made["trained"]) >= 2
+    if notebook.stem == "02_navigation":
+        assert len(made["networks"]) == 2  # trained and not
+        assert made["explained"].fit.notna().all()
+        assert made["consistency"].median_consistency.notna().all()
     matplotlib.pyplot.close("all")

@@ -135,7 +135,6 @@ def test_everything_that_was_asked_for_is_a_row_once_and_is_computed(foragers):
     assert len(NeuralFit & fits.proj()) == n_networks * 2 * 2
     assert len(InterAnimalConsistency & asked["datasets"]["forager box"]) == 4
 
-
     # without one of its animals a set, and all that was made of it, is not what it was called
     delete_rows(Scan & scans[0])
     assert not RateMapDataset & asked["datasets"]["forager box"]

@@ -15,6 +15,7 @@ from miniature import (
     DESIGN,
     N_MEIS,
     NATURAL_REPEATS,
+    RATS,
     REPEATS,
     SEEDS,
     recorded_activity,
@@ -41,6 +42,8 @@ from schemas.loading import load_dataset, response_block
 from schemas.mei import MEI, MEIMask, UnitSelection
 from schemas.mei_variants import DiverseMEI, SurroundMEI
 from schemas.model import Ensemble, ModelGroup, TrainedModel
+from schemas.navigation import AnimalRateMap, ModelRateMap
+from schemas.neural_fit import InterAnimalConsistency, NeuralFit
 from schemas.operations import CodeVersion
 from schemas.readout import UnitReadout
 from schemas.recording import Trial
@@ -138,6 +141,10 @@ def test_there_is_one_row_for_everything_that_was_asked_for(populated):
         ConfusionMatrix(): n_pools * n_scalings * n_kinds,
         PermutationTest(): n_pools * n_scalings * n_kinds,
         DiagonalTest(): n_pools * n_scalings * n_pairs,
+        AnimalRateMap & RATS: 2,
+        ModelRateMap(): 2,
+        InterAnimalConsistency(): 1,
+        NeuralFit(): 2,
     }
     assert {str(q.full_table_name): len(q) for q in expected} == {
         str(q.full_table_name): n for q, n in expected.items()
