@@ -14,7 +14,7 @@ from science.navigation.path_integrator import PathIntegrator
 from science.navigation.random_source import random_source
 from science.navigation.rate_maps import ModelRateMaps
 from science.navigation.rectangle import Rectangle
-from science.navigation.task import NavigationTask, Trajectories, trajectories
+from science.navigation.task import NavigationTask, trajectories
 from science.params import Params
 
 Layer = Literal["pre_g", "g", "dc"]
@@ -122,7 +122,7 @@ def model_rate_maps(
                 drawn.start,
                 drawn.velocities,
                 drawn.positions,
-                _signals(drawn, task.n_signals),
+                drawn.signals(task.n_signals),
             )
         )
         activity = network.layers(
@@ -162,14 +162,3 @@ def _moved(task: NavigationTask, arena: Rectangle, params: ModelMapParams) -> Na
             "empty_elsewhere on"
         ) from error
     return moved.model_copy(update={"legacy": task.legacy})
-
-
-def _signals(drawn: Trajectories, n_signals: int) -> NDArray[np.float64] | None:
-    """Return what networks are told besides velocities, (n_walks, n_steps, n_signals)."""
-    if n_signals == 0:
-        return None
-    if drawn.cues is not None:
-        return drawn.cues
-    if drawn.rewards is not None:
-        return drawn.rewards[..., None]
-    return np.zeros((*drawn.velocities.shape[:2], n_signals))

@@ -151,6 +151,27 @@ class Trajectories(NamedTuple):
     cues: Floats | None
     rewards: Floats | None
 
+    def signals(self, n_signals: int) -> Floats | None:
+        """Return what a network that takes so many signals is told at every step.
+
+        Parameters
+        ----------
+        n_signals : int
+            As of the task that the network was trained on. Zeros stand for what is not here.
+
+        Returns
+        -------
+        ndarray or None
+            float64, (B, S, n_signals); None for a network that is told nothing.
+        """
+        if n_signals == 0:
+            return None
+        if self.cues is not None:
+            return self.cues
+        if self.rewards is not None:
+            return self.rewards[..., None]
+        return np.zeros((*self.velocities.shape[:2], n_signals))
+
 
 def trajectories(task: NavigationTask, n_walks: int, rng: RandomSource) -> Trajectories:
     """Draw walks.
@@ -223,23 +244,11 @@ def draw_batch(
     code : PlaceCells or Position
         Of `NavigationTask.place_code`; its dtype and device are those of all tensors.
     """
-    drawn = Trajectories(
-        *(
-            None
-            if values is None
-            else torch.as_tensor(values, dtype=code.dtype, device=code.device)
-            for values in trajectories(task, n_walks, rng)
-        )
+    drawn = trajectories(task, n_walks, rng)
+    start, velocities, positions, cues, rewards, signals = (
+        None if values is None else torch.as_tensor(values, dtype=code.dtype, device=code.device)
+        for values in (*drawn, drawn.signals(task.n_signals))
     )
-    signals = drawn.cues
-    if task.reward is not None and task.reward.signalled:
-        signals = drawn.rewards[..., None]
     return Batch(
-        drawn.velocities,
-        code.encode(drawn.start),
-        code.encode(drawn.positions),
-        drawn.positions,
-        drawn.cues,
-        drawn.rewards,
-        signals,
+        velocities, code.encode(start), code.encode(positions), positions, cues, rewards, signals
     )
