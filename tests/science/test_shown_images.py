@@ -4,7 +4,7 @@ from time import perf_counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter, zoom
@@ -83,6 +83,8 @@ def statistics(pixels, law, weights=None):
     masked=st.sampled_from(["no", "outside", "inside"]),
 )
 def test_images_are_those_of_a_plain_implementation(seed, sigma, mean, contrast, gammas, masked):
+    # beyond it no image of any kind has this mean and contrast, which is refused
+    assume(contrast < 0.99 * np.sqrt((mean - 0.4) * (45.4 - mean)))
     laws = [GammaFit(45.0, gamma, 0.4, 0.0) for gamma in gammas]
     image = smooth_images(1, sigma=sigma, seed=seed)[0]
     mask = None if masked == "no" else disc(radius=0.1 + (seed % 4) / 10)
