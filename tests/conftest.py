@@ -6,6 +6,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+# Threads of BLAS wait for each other where cores are few; read when numpy is first imported.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
