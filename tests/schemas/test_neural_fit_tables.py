@@ -61,11 +61,12 @@ def _database(tables):
     yield
     delete_rows(Scan & "animal_id between 7200 and 7299")
     # by hand: DataJoint needs seconds to find what depends on what
+    own = (TrainingSet & TaskConfig.register(TASK)).keys()  # MySQL deletes by no subquery of itself
     for table in (
         *(ModelRateMap.Unit, ModelRateMap.Layer, ModelRateMap, ModelMapPlan),
         *(TrainedModel.DecodingError, TrainedModel.Epoch, TrainedModel, TrainingPlan, TrainingSet),
     ):
-        (table & (TrainingSet & TaskConfig.register(TASK)).proj()).delete_quick()
+        (table & own).delete_quick()
 
 
 def forage(animal, maps, arena="box", session=1, segments=None, names=None):

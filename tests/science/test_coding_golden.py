@@ -184,7 +184,7 @@ def test_other_rates_and_categorical_losses(folder):
 
 @pytest.mark.parametrize(
     ("name", "target", "step_size", "atol", "atol_parameters"),
-    [("N6_gauss_ising_f64", 1.0, 1e-4, 1e-12, 1e-12), ("N8_LN_ising_f32", 1.8, 1e-3, 2e-6, 5e-5)],
+    [("N6_gauss_ising_f64", 1.0, 1e-4, 1e-12, 1e-12), ("N8_LN_ising_f32", 1.8, 1e-3, 2e-6, 1e-4)],
 )
 def test_60_epochs_of_training(folder, name, target, step_size, atol, atol_parameters):
     """Two copies side by side: one as published, one whose targets and steps are others."""
@@ -196,7 +196,9 @@ def test_60_epochs_of_training(folder, name, target, step_size, atol, atol_param
     training = CodingTraining(target_rate=target, legacy=True)
     assert training.step_size == step_size
     targets = torch.tensor([target, 0.3], dtype=torch.float64)
-    optimizer = AdamOfModels(pair.parameters(), torch.tensor([step_size, 3e-3], dtype=torch.float64))
+    optimizer = AdamOfModels(
+        pair.parameters(), torch.tensor([step_size, 3e-3], dtype=torch.float64)
+    )
     betas, terms = [], []
     for epoch in range(60):
         betas.append(pair.beta[0].item())

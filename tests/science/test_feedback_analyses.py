@@ -146,7 +146,9 @@ def test_unmixing_errors_of_known_weights():
     tall = rng.normal(size=(3, 2))
     assert inverse_distance(np.linalg.pinv(tall), tall) == pytest.approx(0, abs=1e-12)
     sources = rng.normal(size=(2, 7, 2))
-    np.testing.assert_allclose(deviation(sources, sources + [3.0, -4.0]), np.full((2, 7), 5.0))
+    np.testing.assert_allclose(
+        deviation(sources, sources + np.array([3.0, -4.0])), np.full((2, 7), 5.0)
+    )
 
 
 @pytest.mark.parametrize(
