@@ -87,8 +87,13 @@ class ImageFamily:
     def scores(self, network: ImageNetwork) -> dict[str, Rows]:
         """Return the scores of all units, with recorded and with mean behaviour."""
         recorded, mean = image_scores(network, self._dataset, self._config)
-        named = {f"mean_input_{name}": column for name, column in mean.items()}
-        return {"UnitScore": unit_rows({}, recorded), "MeanInputScore": unit_rows({}, named)}
+        mean_rows = unit_rows({}, prefixed("mean_input_", mean))
+        return {"UnitScore": unit_rows({}, recorded), "MeanInputScore": mean_rows}
+
+
+def prefixed(prefix: str, scores: Scores) -> Scores:
+    """Return scores under the names of their columns."""
+    return {f"{prefix}{name}": column for name, column in scores.items()}
 
 
 def image_scores(

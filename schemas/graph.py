@@ -79,6 +79,11 @@ class Step:
     needs: tuple[type[dj.Computed], ...] = ()
 
 
+def every_seed(table: type[dj.Table], plan: type[dj.Manual]) -> Query:
+    """Return the keys of a table for all seeds of the networks that plans ask for."""
+    return dj.U(*table.primary_key) & (plan * model_config.SeedSet.Member)
+
+
 STEPS: tuple[Step, ...] = (
     Step(responses.Frame, lambda: responses.StaticScan.proj()),
     Step(responses.InputResponse, lambda: responses.StaticScan.proj(), (responses.Frame,)),
@@ -116,17 +121,13 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         model.TrainedModel,
-        lambda: (
-            dj.U(*model.TrainedModel.primary_key)
-            & (model.TrainingPlan * model_config.SeedSet.Member)
-        ),
+        lambda: every_seed(model.TrainedModel, model.TrainingPlan),
         (dataset.TargetDataset,),
     ),
     Step(
         readout.UnitReadout,
         lambda: (
-            dj.U(*model.TrainedModel.primary_key)
-            & (model.TrainingPlan * model_config.SeedSet.Member)
+            every_seed(model.TrainedModel, model.TrainingPlan)
             & (dataset.TrainingSet & "training_family = 'image'").proj()
         ),
         (model.TrainedModel,),
@@ -225,10 +226,7 @@ STEPS: tuple[Step, ...] = (
     Step(navigation.AnimalRateMap, lambda: navigation.RateMapPlan.proj()),
     Step(
         navigation.ModelRateMap,
-        lambda: (
-            dj.U(*navigation.ModelRateMap.primary_key)
-            & (navigation.ModelMapPlan * model_config.SeedSet.Member)
-        ),
+        lambda: every_seed(navigation.ModelRateMap, navigation.ModelMapPlan),
         (model.TrainedModel,),
     ),
     Step(
@@ -238,10 +236,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         neural_fit.NeuralFit,
-        lambda: (
-            dj.U(*neural_fit.NeuralFit.primary_key)
-            & (neural_fit.NeuralFitPlan * model_config.SeedSet.Member)
-        ),
+        lambda: every_seed(neural_fit.NeuralFit, neural_fit.NeuralFitPlan),
         (
             model.TrainedModel,
             navigation.ModelRateMap,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.code_version import code_version
 from schemas.configuration import configuration_hash
 from schemas.dataset import TargetDataset, TrainingSet
-from schemas.families import FAMILIES, Scores, image_scores
+from schemas.families import FAMILIES, Scores, image_scores, prefixed
 from schemas.loading import load_dataset
 from schemas.model_config import ModelConfig, Seed, SeedSet, TrainConfig
 from schemas.operations import CodeVersion
@@ -304,13 +304,9 @@ class Ensemble(dj.Computed):
     ) -> None:
         self.insert1(key | {"n_members": len(members)})
         self.Member.insert(key | m for m in members)
-        self.UnitScore.insert(unit_rows(key, _named("ensemble_", scores)))
-        named = _named("ensemble_mean_input_", mean_input_scores)
+        self.UnitScore.insert(unit_rows(key, prefixed("ensemble_", scores)))
+        named = prefixed("ensemble_mean_input_", mean_input_scores)
         self.MeanInputScore.insert(unit_rows(key, named))
-
-
-def _named(prefix: str, scores: Scores) -> Scores:
-    return {f"{prefix}{name}": column for name, column in scores.items()}
 
 
 def ensemble_weights(key: dict[str, Any]) -> list[str]:

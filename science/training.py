@@ -9,11 +9,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import nn
 
+from science.params import Params
 from science.tensor_bytes import pack_tensors, unpack_tensors
 
 
@@ -37,6 +38,16 @@ class Schedule:
     max_epoch: int
     patience: int
     tolerance: float
+
+    @classmethod
+    def of_epochs(cls, learning_rate: float, n_epochs: int) -> Self:
+        """Return one stage that only its number of epochs ends: for losses that rest for long."""
+        return cls((learning_rate,), n_epochs, n_epochs + 1, 0.0)
+
+
+def identity(**parts: Params) -> dict[str, Any]:
+    """Return parameter sets by name as the JSON values that tell a run from others."""
+    return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
 class Trainee(Protocol):

@@ -23,7 +23,6 @@ nats, 3000 epochs and one seed, ours has 2.461, 2.445 and 2.419, the published r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ from torch import Tensor
 from science.coding.adam import AdamOfModels
 from science.coding.config import CodingConfig, CodingTask, CodingTraining
 from science.coding.models import CodingModels
-from science.training import Schedule
+from science.training import Schedule, identity
 
 TEST_SEED = 2**32 - 1
 """Of the sample that all models are scored on."""
@@ -237,11 +236,8 @@ class CodingTrainee:
     ) -> None:
         check_target_rate(config, training.target_rate)
         self._config, self._training, self._task, self._device = config, training, task, device
-        parts = {"config": config, "training": training, "task": task}
-        self.identity: dict[str, Any] = {n: p.model_dump(mode="json") for n, p in parts.items()}
-        self.schedule = Schedule(
-            (training.step_size,), training.n_epochs, training.n_epochs + 1, 0.0
-        )
+        self.identity = identity(config=config, training=training, task=task)
+        self.schedule = Schedule.of_epochs(training.step_size, training.n_epochs)
         generator = torch.Generator().manual_seed(TEST_SEED)
         self._test = task.stimulus.sample(task.n_test, generator).to(device)
         self._target = torch.tensor([training.target_rate], dtype=torch.float64, device=device)

@@ -1,7 +1,5 @@
 """Training of feedback-modulated networks on contexts drawn as they are needed (naumann22 3)."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,7 +13,7 @@ from science.feedback.networks import feedback_network
 from science.feedback.task import Batch, FeedbackTask, draw_batch
 from science.feedback.testing import run_contexts
 from science.params import NonNegative, Params, Positive
-from science.training import Schedule
+from science.training import Schedule, identity
 
 HELD_OUT_SEED = 2**32 - 1
 """Of the contexts that networks are scored on; training draws its seeds below it."""
@@ -115,12 +113,8 @@ class FeedbackTrainee:
         device: torch.device | str = "cpu",
     ) -> None:
         self._config, self._training, self._task, self._device = config, training, task, device
-        parts = {"config": config, "training": training, "task": task}
-        self.identity: dict[str, Any] = {n: p.model_dump(mode="json") for n, p in parts.items()}
-        # stages end by their number of epochs only: the loss rests on its plateau for long
-        self.schedule = Schedule(
-            (training.learning_rate,), training.n_epochs, training.n_epochs + 1, 0.0
-        )
+        self.identity = identity(config=config, training=training, task=task)
+        self.schedule = Schedule.of_epochs(training.learning_rate, training.n_epochs)
         rng = np.random.default_rng(HELD_OUT_SEED)
         shape = (task.n_inputs, task.n_outputs)
         self._held_out = contexts(training.n_held_out, task.contexts, shape, rng)

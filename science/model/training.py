@@ -13,6 +13,7 @@ from science.model.config import ImageModelConfig, TrainConfig
 from science.model.locate import locate
 from science.model.network import ImageNetwork, predict
 from science.model.trials import TrialData, check_trials
+from science.training import identity
 
 
 class ImageTrainee:
@@ -45,10 +46,7 @@ class ImageTrainee:
     ) -> None:
         check_trials(train, validation, config)
         self._config, self._batch_size = config, train_config.batch_size
-        self.identity = {
-            "config": config.model_dump(mode="json"),
-            "train_config": train_config.model_dump(mode="json"),
-        }
+        self.identity = identity(config=config, train_config=train_config)
         self.schedule = train_config.stages
         self._train = {key: trials.to(device) for key, trials in train.items()}
         self._validation = {key: trials.to(device) for key, trials in validation.items()}

@@ -1,7 +1,6 @@
 """Training of path integrators on walks drawn as they are needed (mec 6)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -14,7 +13,7 @@ from science.navigation.place_cells import PositionParams
 from science.navigation.random_source import random_source
 from science.navigation.task import Batch, NavigationTask, draw_batch
 from science.params import NonNegative, Params, Positive
-from science.training import Schedule
+from science.training import Schedule, identity
 
 HELD_OUT_SEED = 2**32 - 1
 """Of the walks that networks are scored on; training draws its seeds below it."""
@@ -101,12 +100,8 @@ class PathIntegratorTrainee:
     ) -> None:
         self._config, self._training, self._task, self._device = config, training, task, device
         self._code = task.place_code(device=device)
-        parts = {"config": config, "training": training, "task": task}
-        self.identity: dict[str, Any] = {n: p.model_dump(mode="json") for n, p in parts.items()}
-        # stages end by their number of epochs only: the loss of a path integrator rests for long
-        self.schedule = Schedule(
-            (training.learning_rate,), training.n_epochs, training.n_epochs + 1, 0.0
-        )
+        self.identity = identity(config=config, training=training, task=task)
+        self.schedule = Schedule.of_epochs(training.learning_rate, training.n_epochs)
         rng = random_source(HELD_OUT_SEED, training.legacy)
         self._held_out = draw_batch(task, self._code, training.n_held_out, rng)
 
