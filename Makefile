@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 RESULTS := .inceptionloop/test
+PYTEST := $(BIN)/pytest -n logical --dist loadgroup --no-loadscope-reorder
 SERVER ?= auto
 export SERVER
 
@@ -24,13 +25,13 @@ lint: install
 
 test: lint
 	@mkdir -p $(RESULTS)
-	$(BIN)/pytest -m 'not slow' --junitxml=$(RESULTS)/$(SERVER).xml
+	$(PYTEST) -m 'not slow' --junitxml=$(RESULTS)/$(SERVER).xml
 	@echo "Results: $(RESULTS)/$(SERVER).xml"
 
 test-all: lint install-allen
 	@mkdir -p $(RESULTS)
-	SERVER=mariadb $(BIN)/pytest --junitxml=$(RESULTS)/all-mariadb.xml
-	SERVER=mysql $(BIN)/pytest --junitxml=$(RESULTS)/all-mysql.xml
+	SERVER=mariadb $(PYTEST) --junitxml=$(RESULTS)/all-mariadb.xml
+	SERVER=mysql $(PYTEST) --junitxml=$(RESULTS)/all-mysql.xml
 	@$(MAKE) demo
 	@echo "Results: $(RESULTS)/all-mariadb.xml and $(RESULTS)/all-mysql.xml"
 

@@ -65,7 +65,7 @@ def delete_rows(rows: Query) -> None:
     """
     rows.delete(prompt=False, part_integrity="cascade")
     for step in STEPS:
-        table = step.table()
+        table = step.instance
         jobs = table.jobs.restrict(dj.Not(table.proj()), semantic_check=False)
         (jobs & "status = 'success'").delete_quick()
         vanished = jobs.restrict(dj.Not(table.key_source.proj()), semantic_check=False)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from pipeline.any_study import read_any_study, register_any
 from pipeline.commands.console import database, say
 from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
 from pipeline.ingest.virtual_rat import ingest_virtual_rat
-from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
+from pipeline.navigation_study import NavigationStudy, register_navigation
 from pipeline.report import write_report
 from pipeline.stimulus import StimulusParams, close_loop, prepare_stimulus
 from pipeline.stimulus.files import export_stimulus
@@ -16,6 +17,7 @@ from pipeline.study import Study, read_study, register
 from pipeline.work import supervise, threads_per_worker
 from schemas.stimulus import Kind
 from science.closed_loop import MatchParams
+from science.params import Params
 from science.virtual import SessionDesign, VirtualAnimalParams
 
 FIRST_DAY = {"animal_id": 1, "session": 1, "scan_idx": 1}
@@ -27,7 +29,10 @@ STUDIES = Path(__file__).parent / "studies"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A virtual experiment: the animal, what it is shown, and the study of it."""
+    """A virtual experiment: the animals, what they are shown, and the studies of them.
+
+    `task_driven` are studies of networks that need no animal.
+    """
 
     animal: VirtualAnimalParams
     design: SessionDesign
@@ -37,6 +42,7 @@ class Experiment:
     navigation: NavigationStudy
     n_rats: int
     rat_minutes: float
+    task_driven: tuple[Params, ...]
     seed: int = 1
 
 
@@ -52,6 +58,7 @@ def experiment(small: bool = False) -> Experiment:
             navigation=read_any_study(STUDIES / "navigation_miniature.toml"),
             n_rats=2,
             rat_minutes=5.0,
+            task_driven=_studies("coding_miniature", "feedback_miniature"),
         )
     others = {"n_curved": 4, "n_crossed": 4, "n_suppressed": 4, "n_two_subunits": 4}
     return Experiment(
@@ -63,7 +70,12 @@ def experiment(small: bool = False) -> Experiment:
         navigation=read_any_study(STUDIES / "navigation.toml"),
         n_rats=3,
         rat_minutes=20.0,
+        task_driven=_studies("coding", "feedback"),
     )
+
+
+def _studies(*names: str) -> tuple[Params, ...]:
+    return tuple(read_any_study(STUDIES / f"{name}.toml") for name in names)
 
 
 def run_demo(folder: Path, n_workers: int, chosen: Experiment) -> None:
@@ -77,7 +89,9 @@ def run_demo(folder: Path, n_workers: int, chosen: Experiment) -> None:
         for seed, rat in enumerate(rats):
             ingest_virtual_rat(rat, seed, chosen.rat_minutes)
         register_navigation(chosen.navigation, rats)
-        say(f"2/6 reliability, models, MEIs, rate maps and neural fits, by {n_workers} workers")
+        for study in chosen.task_driven:
+            register_any(study, ())
+        say(f"2/6 reliability, models, MEIs, rate maps, fits, codes, by {n_workers} workers")
         _compute(n_workers, threads)
         say("3/6 the next days: the same mouse sees MEIs and their controls, on another monitor")
         monitor = calibrate_monitor(FIRST_DAY, day=2)

@@ -80,7 +80,7 @@ def return_jobs_of_the_dead() -> int:
     alive = {(w["worker_host"], w["worker_pid"]) for w in living_workers().to_dicts()}
     returned = 0
     for step in STEPS:
-        jobs = step.table().jobs
+        jobs = step.instance.jobs
         for job in jobs.reserved.to_dicts():
             if (job["host"], job["pid"]) not in alive:
                 returned += _forget(jobs, job)
@@ -100,4 +100,4 @@ def reserved_by_living() -> int:
     """Return how many jobs are being worked on."""
     workers = living_workers().to_dicts()
     alive = [{"host": w["worker_host"], "pid": w["worker_pid"]} for w in workers]
-    return sum(len(step.table().jobs.reserved & alive) for step in STEPS) if alive else 0
+    return sum(len(step.instance.jobs.reserved & alive) for step in STEPS) if alive else 0

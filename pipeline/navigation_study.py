@@ -1,13 +1,12 @@
 """A study of navigation: networks that find their way, and the cells that they shall explain."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.study import Study, StudyNetworks
-from pipeline.study_file import BadStudy, read_toml, validated
+from pipeline.study import StudyNetworks
+from pipeline.study_file import BadStudy
 from schemas.dataset import TaskConfig, TrainingSet
 from schemas.model import TrainingPlan
 from schemas.model_config import ModelConfig, SeedSet, TrainConfig
@@ -73,13 +72,6 @@ class NavigationStudy(Params):
             if any(config.type == "rnn" for config in networks.configs) and "pre_g" in layers:
                 raise ValueError(f"networks.{name}: the type 'rnn' has no layer 'pre_g'")
         return self
-
-
-def read_any_study(path: Path) -> Study | NavigationStudy:
-    """Read a study of any family from a TOML file; errors as of `read_study`."""
-    document = read_toml(path)
-    navigation = document.get("family") == "navigation"
-    return validated(path, document, NavigationStudy if navigation else Study)
 
 
 def register_navigation(study: NavigationStudy, scans: Sequence[dict[str, int]] = ()) -> Key:
@@ -153,7 +145,7 @@ def _register_networks(study: NavigationStudy, training_set: Key) -> dict[str, K
     for group, networks in study.networks.items():
         seeds = SeedSet.register(networks.seeds)
         for name, config in networks.named(group).items():
-            network = training_set | ModelConfig.register_path_integrator(config) | seeds
+            network = training_set | ModelConfig.register_task_driven("navigation", config) | seeds
             plans[name] = network | trained
             if networks.untrained:
                 plans[f"{name} untrained"] = network | untrained

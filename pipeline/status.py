@@ -46,7 +46,7 @@ def status() -> list[TableStatus]:
 
 
 def _table_status(step: Step, earlier: dict[str, TableStatus]) -> TableStatus:
-    table = step.table()
+    table = step.instance
     jobs = table.jobs
     running, failed = len(jobs.reserved), len(jobs.errors)
     todo = len(table.key_source.proj() - table.proj())
@@ -80,7 +80,7 @@ def errors() -> list[dict[str, Any]]:
     """Return the failed jobs of all tables: table, key, message, stack, when, where."""
     rows = []
     for step in STEPS:
-        jobs = step.table().jobs
+        jobs = step.instance.jobs
         for job in jobs.errors.to_dicts(order_by="completed_time"):
             rows.append(
                 {
@@ -98,7 +98,7 @@ def errors() -> list[dict[str, Any]]:
 
 def retry_errors() -> int:
     """Forget all failed jobs, so that workers try them again; return how many."""
-    return sum(step.table().jobs.errors.delete_quick(get_count=True) for step in STEPS)
+    return sum(step.instance.jobs.errors.delete_quick(get_count=True) for step in STEPS)
 
 
 def as_json(rows: list[TableStatus]) -> list[dict[str, Any]]:

@@ -40,30 +40,22 @@ from science.split import SplitParams
 C = TypeVar("C", bound=Params)
 
 
-class StudyNetworks(Params, Generic[C]):
-    """An architecture or a grid of them, and the seeds.
+class StudyVariants(Params, Generic[C]):
+    """A parameter set, or a grid of them.
 
     Attributes
     ----------
-    seeds : tuple of int
-        One network each; together they are an ensemble.
     config : Params
-        The architecture.
+        The parameter set.
     grid : dict of str to tuple
-        Values of its parameters by name, as ``core.gamma_hidden``: all their combinations are
-        trained.
+        Values of its parameters by name, as ``core.gamma_hidden``: all their combinations.
     """
 
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
-        (1009, 1215, 2606, 99999), min_length=1
-    )
     config: C
     grid: dict[str, tuple[Any, ...]] = {}
 
     @model_validator(mode="after")
-    def _can_be_trained(self) -> "StudyNetworks":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"a seed occurs twice in {list(self.seeds)}")
+    def _can_be_made(self) -> "StudyVariants":
         try:
             n_configs = len(self.configs)
         except ValidationError as error:
@@ -74,8 +66,28 @@ class StudyNetworks(Params, Generic[C]):
 
     @property
     def configs(self) -> list[C]:
-        """All architectures."""
+        """All parameter sets."""
         return grid(self.config, self.grid)
+
+
+class StudyNetworks(StudyVariants[C], Generic[C]):
+    """An architecture or a grid of them, and the seeds.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        One network each; together they are an ensemble.
+    """
+
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        (1009, 1215, 2606, 99999), min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "StudyNetworks":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"a seed occurs twice in {list(self.seeds)}")
+        return self
 
     def named(self, name: str) -> dict[str, C]:
         """Return all architectures by name, those of a grid as "name.0"."""

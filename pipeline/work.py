@@ -69,7 +69,7 @@ def work(n_threads: int) -> tuple[int, int]:
 def _one_pass() -> tuple[int, int]:
     n_done = n_failed = 0
     for step in STEPS:
-        result = step.table.populate(reserve_jobs=True, suppress_errors=True)
+        result = step.instance.populate(reserve_jobs=True, suppress_errors=True)
         n_done += result["success_count"]
         n_failed += len(result["error_list"])
         if result["success_count"]:

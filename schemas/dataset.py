@@ -12,11 +12,21 @@ from schemas import recording
 from schemas.configuration import Configuration, configuration_hash
 from schemas.recording import Condition, Scan
 from schemas.responses import Eye, Frame, InputResponse, StaticScan, Treadmill
+from science.coding import CodingTask
 from science.dataset import DataParams
+from science.feedback import FeedbackTask
 from science.navigation import NavigationTask
 from science.split import SplitParams, assign_tiers
 
 schema = dj.Schema()
+
+Task = NavigationTask | CodingTask | FeedbackTask
+
+TASK_FAMILIES: dict[type[Task], str] = {
+    NavigationTask: "navigation",
+    CodingTask: "coding",
+    FeedbackTask: "feedback",
+}
 
 DATASET_FORMAT = 1
 """Of the arrays that `schemas.loading` makes of a dataset; part of its digest."""
@@ -75,12 +85,12 @@ class TaskConfig(Configuration, dj.Manual):
     task_family : enum('navigation', 'coding', 'feedback')
     task_params : json
     """
-    params_type = NavigationTask
+    params_type = Task
     params_column = "task_params"
 
     @classmethod
-    def columns(cls, params: NavigationTask) -> dict[str, Any]:
-        return {"task_family": "navigation"}
+    def columns(cls, params: Task) -> dict[str, Any]:
+        return {"task_family": TASK_FAMILIES[type(params)]}
 
 
 @schema

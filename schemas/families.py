@@ -9,7 +9,17 @@ from torch import nn
 from schemas.dataset import TargetDataset, TaskConfig, TrainingSet
 from schemas.loading import load_dataset
 from schemas.rows import unit_rows
+from science.coding import CodingConfig, CodingModels, CodingTask, CodingTrainee, CodingTraining
+from science.coding.weights import pack as pack_codes
 from science.dataset import ImageDataset
+from science.feedback import (
+    FeedbackConfig,
+    FeedbackNetwork,
+    FeedbackTask,
+    FeedbackTrainee,
+    FeedbackTraining,
+)
+from science.feedback import pack as pack_feedback_network
 from science.model.config import ImageModelConfig, TrainConfig
 from science.model.ensemble import Ensemble
 from science.model.fitting import image_trainee, statistics
@@ -32,11 +42,11 @@ class Family(Protocol):
     Attributes
     ----------
     architecture, training : type
-        Of the parameters in `ModelConfig` and `TrainConfig`.
+        Of the parameters in `ModelConfig`, or a union of types, and in `TrainConfig`.
     trainee : Trainee
     """
 
-    architecture: ClassVar[type[Params]]
+    architecture: ClassVar[Any]
     training: ClassVar[type[Params]]
     trainee: Trainee
 
@@ -145,4 +155,95 @@ class NavigationFamily:
         }
 
 
-FAMILIES: dict[str, type[Family]] = {"image": ImageFamily, "navigation": NavigationFamily}
+class CodingFamily:
+    """Efficient codes, one network per target rate, trained on stimuli drawn from their prior."""
+
+    architecture = CodingConfig
+    training = CodingTraining
+
+    def __init__(
+        self,
+        key: dict[str, Any],
+        config: CodingConfig,
+        training: CodingTraining,
+        source: CodingTask,
+        device: str,
+    ) -> None:
+        self._task, self._targets = source, training.target_rates
+        self.trainee = CodingTrainee(config, training, source, device)
+
+    @staticmethod
+    def source(key: dict[str, Any]) -> CodingTask:
+        """Return the task."""
+        return TaskConfig.params(TrainingSet & key)
+
+    def pack(self, network: CodingModels) -> bytes:
+        """Return the weights with the task."""
+        return pack_codes(network, self._task)
+
+    def scores(self, network: CodingModels) -> dict[str, Rows]:
+        """Return rates and distortions of every code, in training and on the common stimuli."""
+        distortion, rate = (values.cpu().numpy() for values in self.trainee.held_out(network))
+        curves = network.history.values[:, : network.history.n_epochs].cpu().numpy()
+        last = curves[:, -1] if curves.shape[1] else np.full((3, len(rate)), np.nan)
+        return {
+            "Code": [
+                {
+                    "code_index": index,
+                    "target_rate": target,
+                    "code_status": "ok" if np.isfinite(distortion + rate)[index] else "nonfinite",
+                    "train_distortion": float(last[0, index]),
+                    "train_rate": float(last[1, index]),
+                    "rate_multiplier": float(network.beta[index]),
+                    "test_distortion": float(distortion[index]),
+                    "test_rate": float(rate[index]),
+                    "code_curves": np.ascontiguousarray(curves[..., index]),
+                }
+                for index, target in enumerate(self._targets)
+            ]
+        }
+
+
+class FeedbackFamily:
+    """Networks whose gains feedback modulates, trained on mixtures drawn as they are needed."""
+
+    architecture = FeedbackConfig
+    training = FeedbackTraining
+
+    def __init__(
+        self,
+        key: dict[str, Any],
+        config: FeedbackConfig,
+        training: FeedbackTraining,
+        source: FeedbackTask,
+        device: str,
+    ) -> None:
+        self._task = source
+        self.trainee = FeedbackTrainee(config, training, source, device)
+
+    @staticmethod
+    def source(key: dict[str, Any]) -> FeedbackTask:
+        """Return the task."""
+        return TaskConfig.params(TrainingSet & key)
+
+    def pack(self, network: FeedbackNetwork) -> bytes:
+        """Return the weights with the task."""
+        return pack_feedback_network(network, self._task)
+
+    def scores(self, network: FeedbackNetwork) -> dict[str, Rows]:
+        """Return the loss in contexts that the network was not trained on."""
+        return {"SourceLoss": [source_loss_row(self.trainee, network)]}
+
+
+def source_loss_row(trainee: FeedbackTrainee, network: FeedbackNetwork) -> dict[str, float]:
+    """Return the losses of a network in the contexts of its trainee that it is scored on."""
+    held_out = trainee.held_out(network)
+    return {"source_loss": held_out.loss, "silent_loss": held_out.silent_loss}
+
+
+FAMILIES: dict[str, type[Family]] = {
+    "image": ImageFamily,
+    "navigation": NavigationFamily,
+    "coding": CodingFamily,
+    "feedback": FeedbackFamily,
+}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from schemas.dataset import TargetDataset
 from schemas.navigation import AnimalRateMap, RateMapDataset
 from schemas.recording import Scan
-from schemas.rows import nullable
+from schemas.rows import column_rows
 from schemas.store import intact
 from science.neural_fit.recorded_cells import RecordedCells
 
@@ -56,11 +56,8 @@ def recorded_cells(recording: Key) -> RecordedCells:
 
 def cell_rows(key: Key, cells: Sequence[Key], columns: Columns) -> list[Key]:
     """Return one row per cell from arrays (n_cells,)."""
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [
-        nullable({**key, **cell, **dict(zip(columns, row, strict=True))})
-        for cell, row in zip(cells, values, strict=True)
-    ]
+    rows = column_rows(key, columns)
+    return [row | cell for row, cell in zip(rows, cells, strict=True)]
 
 
 def split_rows(key: Key, split: str, cells: Sequence[Key], columns: Columns) -> list[Key]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 
 import datajoint as dj
@@ -9,11 +10,15 @@ import datajoint as dj
 from schemas import (
     cell_match,
     closed_loop,
+    coding,
+    coding_sweep,
     comparison,
     controls,
     dataset,
+    feedback,
     field,
     gabor,
+    limens,
     mei,
     mei_variants,
     model,
@@ -54,6 +59,10 @@ MODULES: tuple[ModuleType, ...] = (
     open_field,
     navigation,
     neural_fit,
+    coding,
+    coding_sweep,
+    limens,
+    feedback,
 )
 """One database schema each, parents first."""
 
@@ -77,6 +86,11 @@ class Step:
     table: type[dj.Computed]
     asked: Callable[[], Query]
     needs: tuple[type[dj.Computed], ...] = ()
+
+    @cached_property
+    def instance(self) -> dj.Computed:
+        """One for all: for the jobs of each new one DataJoint reads all foreign keys again."""
+        return self.table()
 
 
 def every_seed(table: type[dj.Table], plan: type[dj.Manual]) -> Query:
@@ -244,6 +258,42 @@ STEPS: tuple[Step, ...] = (
             dataset.TargetDataset,
         ),
     ),
+    Step(
+        coding.CodeAnalysis,
+        lambda: every_seed(coding.CodeAnalysis, coding.CodeAnalysisPlan),
+        (model.TrainedModel,),
+    ),
+    Step(
+        coding_sweep.RateDistortion,
+        lambda: coding_sweep.CodingSweep.proj(),
+        (coding.CodeAnalysis,),
+    ),
+    Step(
+        coding_sweep.CodingExponents,
+        lambda: coding_sweep.CodingSweep.proj(),
+        (coding_sweep.RateDistortion,),
+    ),
+    Step(
+        limens.LimenComparison,
+        lambda: limens.LimenComparisonPlan.proj(),
+        (coding_sweep.RateDistortion,),
+    ),
+    Step(
+        feedback.ContextTest,
+        lambda: every_seed(feedback.ContextTest, feedback.ContextTestPlan),
+        (model.TrainedModel,),
+    ),
+    Step(
+        feedback.FreezeExperiment,
+        lambda: every_seed(feedback.FreezeExperiment, feedback.FreezePlan),
+        (model.TrainedModel,),
+    ),
+    Step(
+        feedback.ContextDecoding,
+        lambda: every_seed(feedback.ContextDecoding, feedback.ContextDecodingPlan),
+        (model.TrainedModel,),
+    ),
+    Step(feedback.FeedbackControl, lambda: feedback.FeedbackControlPlan.proj()),
 )
 """Every computed table, parents before children."""
 

@@ -9,6 +9,7 @@ import datajoint as dj
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from schemas.code_version import code_version
 from schemas.configuration import configuration_hash
@@ -18,13 +19,16 @@ from schemas.loading import load_dataset
 from schemas.model_config import ModelConfig, Seed, SeedSet, TrainConfig
 from schemas.operations import CodeVersion
 from schemas.rows import nullable, unit_rows
-from science.model.config import TrainConfig as TrainParams
+from science.coding import CodingModels, CodingTask
+from science.coding.weights import unpack as unpack_codes
+from science.feedback import FeedbackNetwork, FeedbackTask
+from science.feedback import unpack as unpack_feedback_network
 from science.model.scores import SCORES, TIERS
 from science.model.weights import TrainedEnsemble, unpack_ensemble
 from science.navigation import NavigationTask, PathIntegrator
-from science.navigation.training import PathIntegratorTraining
 from science.navigation.weights import unpack as unpack_path_integrator
-from science.training import TrainingResult, save_every, train
+from science.params import Params
+from science.training import TrainedElsewhere, TrainingResult, save_every, train
 
 schema = dj.Schema()
 
@@ -158,6 +162,31 @@ class TrainedModel(dj.Computed):
         centre_error : float64          # mean, if every position were the middle: chance
         """
 
+    class Code(dj.Part):
+        definition = """
+        # Coding family: one efficient code, nats
+        -> master
+        code_index : int16
+        ---
+        target_rate : float64
+        code_status : enum('ok', 'nonfinite')
+        train_distortion = null : float64   # of the last epoch, mean over batches before each step
+        train_rate = null : float64
+        rate_multiplier = null : float64    # beta, after the last epoch
+        test_distortion = null : float64    # of the stimuli that all codes are scored on
+        test_rate = null : float64
+        code_curves : <blob>            # float64, (3, n_epochs), distortion, rate, beta of an epoch
+        """
+
+    class SourceLoss(dj.Part):
+        definition = """
+        # Feedback family: of contexts that no network is trained on, sum over steps, mean of them
+        -> master
+        ---
+        source_loss : float64
+        silent_loss : float64           # if all outputs were 0
+        """
+
     @property
     def key_source(self) -> dj.expression.QueryExpression:
         """Every seed of every plan whose training set is ready."""
@@ -178,17 +207,23 @@ class TrainedModel(dj.Computed):
         key: dict[str, Any],
         family: str,
         params: dict[str, Any],
-        training: TrainParams | PathIntegratorTraining,
+        training: Params,
         source: Any,
     ) -> tuple[Any, ...]:
         kind = FAMILIES[family]
+        if isinstance(training, TrainedElsewhere):
+            raise ValueError(
+                f"the weights of '{training.source}' are not trained here: ingest them again, from "
+                f"the file with the sha256 {training.sha256}"
+            )
         if not isinstance(training, kind.training):
             raise ValueError(
                 f"{type(training).__name__} does not say how a network of the family '{family}' is "
                 f"trained: register a plan with a {kind.training.__name__}"
             )
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        run = kind(key, kind.architecture.model_validate(params), training, source, device)
+        config = TypeAdapter(kind.architecture).validate_python(params)
+        run = kind(key, config, training, source, device)
         code = code_version(device)
         result = train(
             run.trainee,
@@ -336,6 +371,16 @@ def load_model(*weights_sha256: str) -> TrainedEnsemble:
 def load_path_integrator(weights_sha256: str) -> tuple[PathIntegrator, NavigationTask]:
     """Load a path integrator and the task it was trained on; errors as of `load_model`."""
     return unpack_path_integrator(_stored_weights(weights_sha256))
+
+
+def load_codes(weights_sha256: str) -> tuple[CodingModels, CodingTask]:
+    """Load efficient codes and the task they were trained on; errors as of `load_model`."""
+    return unpack_codes(_stored_weights(weights_sha256))
+
+
+def load_feedback_network(weights_sha256: str) -> tuple[FeedbackNetwork, FeedbackTask]:
+    """Load a network and the task it was trained on; errors as of `load_model`."""
+    return unpack_feedback_network(_stored_weights(weights_sha256))
 
 
 def _stored_weights(sha256: str) -> bytes:

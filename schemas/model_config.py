@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import datajoint as dj
+from pydantic import TypeAdapter
 
 from schemas.configuration import Configuration, configuration_hash
+from science.coding import CodingConfig, CodingTraining
+from science.feedback import FeedbackConfig, FeedbackTraining
 from science.model.config import ImageModelConfig
 from science.model.config import TrainConfig as TrainParams
 from science.model.registry import CoreConfig as CoreParams
@@ -14,8 +17,17 @@ from science.model.registry import ReadoutConfig as ReadoutParams
 from science.model.registry import ShifterConfig as ShifterParams
 from science.navigation import PathIntegratorConfig
 from science.navigation.training import PathIntegratorTraining
+from science.params import Params
+from science.training import TrainedElsewhere
 
 schema = dj.Schema()
+
+TASK_DRIVEN: dict[str, Any] = {
+    "navigation": PathIntegratorConfig,
+    "coding": CodingConfig,
+    "feedback": FeedbackConfig,
+}
+"""Parameters of networks that a task trains, by family."""
 
 
 @schema
@@ -116,12 +128,12 @@ class ModelConfig(dj.Manual):
         return key
 
     @classmethod
-    def register_path_integrator(cls, params: PathIntegratorConfig) -> dict[str, str]:
-        """Insert a path integrator and return its key."""
-        document = PathIntegratorConfig.model_validate(params).model_dump(mode="json")
-        key = {"model_hash": configuration_hash("ModelConfig.navigation", document)}
+    def register_task_driven(cls, family: str, params: Params) -> dict[str, str]:
+        """Insert a network of one of the families of `TASK_DRIVEN`, and return its key."""
+        document = TypeAdapter(TASK_DRIVEN[family]).validate_python(params).model_dump(mode="json")
+        key = {"model_hash": configuration_hash(f"ModelConfig.{family}", document)}
         components = dict.fromkeys(("core_hash", "readout_hash", "shifter_hash", "modulator_hash"))
-        row = {"model_family": "navigation", "model_params": document} | components
+        row = {"model_family": family, "model_params": document} | components
         cls.insert1(key | row, skip_duplicates=True)
         return key
 
@@ -134,7 +146,9 @@ class TrainConfig(Configuration, dj.Manual):
     ---
     train_params : json
     """
-    params_type = TrainParams | PathIntegratorTraining
+    params_type = (
+        TrainParams | PathIntegratorTraining | CodingTraining | FeedbackTraining | TrainedElsewhere
+    )
     params_column = "train_params"
 
 

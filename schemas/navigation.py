@@ -1,6 +1,6 @@
 """Rate maps of recorded cells and of path integrators, and what they are called by them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -13,7 +13,7 @@ from schemas.model import TrainedModel, TrainingPlan, load_path_integrator
 from schemas.model_config import SeedSet
 from schemas.open_field import Arena, FinishedRateMap, OpenField, Tracking
 from schemas.recording import Activity, Scan
-from schemas.rows import nullable
+from schemas.rows import column_rows, nullable
 from schemas.store import intact
 from science.digest import array_digest
 from science.navigation import Bins, Rectangle, SpikeTrains, Track
@@ -121,7 +121,7 @@ class AnimalRateMap(dj.Computed):
         finished: tuple[dict[str, Any], ...],
     ) -> tuple[Any, ...]:
         if tracked:
-            track, spikes = _track(key, tracked[0]), _spikes(key, blocks)
+            track, spikes = stored_track(key, tracked[0]), stored_spikes(key, blocks)
             row, scores = _from_spikes(track, spikes, box, method)
         elif finished:
             maps, digest = finished[0]["finished_maps"], finished[0]["finished_maps_digest"]
@@ -141,16 +141,17 @@ class AnimalRateMap(dj.Computed):
     ) -> None:
         n_bins_x, n_bins_y = row["rate_maps"].shape[:2]
         self.insert1(key | row | {"n_bins_x": n_bins_x, "n_bins_y": n_bins_y})
-        self.Unit.insert(_rows(key, scores), chunk_size=UNITS_AT_ONCE)
+        self.Unit.insert(column_rows(key, scores), chunk_size=UNITS_AT_ONCE)
 
 
-def _track(key: dict[str, Any], row: dict[str, Any]) -> Track:
+def stored_track(key: dict[str, Any], row: dict[str, Any]) -> Track:
+    """Return the track in a row of `Tracking`."""
     samples = intact(row["tracking"], row["tracking_digest"], f"track of {key}")
     return Track(samples[:, 0], samples[:, 1:3], samples[:, 3] if row["has_heading"] else None)
 
 
-def _spikes(key: dict[str, Any], blocks: tuple[dict[str, Any], ...]) -> SpikeTrains:
-    """Return the spikes of all units, by unit_id."""
+def stored_spikes(key: dict[str, Any], blocks: Sequence[dict[str, Any]]) -> SpikeTrains:
+    """Return the spikes of all units, by unit_id, in the rows of `Activity.Block`, in order."""
     if not blocks or any(block["spike_counts"] is None for block in blocks):
         raise ValueError(f"recording {key} has a track, but no spike times to map on it")
     counts = np.concatenate([block["spike_counts"] for block in blocks])
@@ -234,12 +235,6 @@ def _square_bins(maps: NDArray[np.float64], box: Rectangle) -> Bins:
 def _stored(name: str, array: NDArray[np.generic]) -> dict[str, Any]:
     """Return the columns of an array in the object store."""
     return {name: array, f"{name}_digest": array_digest(array)}
-
-
-def _rows(key: dict[str, Any], columns: dict[str, NDArray[np.generic]]) -> Iterator[dict[str, Any]]:
-    """Yield one row per unit."""
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return (nullable(key | dict(zip(columns, row, strict=True))) for row in values)
 
 
 @schema
@@ -397,4 +392,4 @@ class ModelRateMap(dj.Computed):
                 "model_border_score": found.border,
                 "model_information": found.information,
             }
-            self.Unit.insert(_rows(layer, columns), chunk_size=UNITS_AT_ONCE)
+            self.Unit.insert(column_rows(layer, columns), chunk_size=UNITS_AT_ONCE)

@@ -16,13 +16,17 @@ def nullable(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def column_rows(
+    key: Mapping[str, Any], columns: Mapping[str, NDArray[np.generic]]
+) -> list[dict[str, Any]]:
+    """Return one row per entry of arrays (n,) under a common key."""
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [nullable({**key, **dict(zip(columns, row, strict=True))}) for row in values]
+
+
 def unit_rows(
     key: Mapping[str, Any], columns: Mapping[str, NDArray[np.generic]]
 ) -> list[dict[str, Any]]:
     """Return one row per unit of a dataset from arrays in the order of `unit_index`."""
-    names = list(columns)
-    values = zip(*(columns[name].tolist() for name in names), strict=True)
-    return [
-        nullable({**key, "unit_index": index, **dict(zip(names, row, strict=True))})
-        for index, row in enumerate(values)
-    ]
+    rows = column_rows(key, columns)
+    return [row | {"unit_index": index} for index, row in enumerate(rows)]

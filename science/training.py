@@ -12,10 +12,26 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, Self
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from science.params import Params
 from science.tensor_bytes import pack_tensors, unpack_tensors
+
+
+class TrainedElsewhere(Params):
+    """Weights that come from a file, instead of a training.
+
+    Attributes
+    ----------
+    source : str
+        Who trained them, or where they are published.
+    sha256 : str
+        Of the file.
+    """
+
+    source: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
@@ -32,17 +48,26 @@ class Schedule:
         Epochs without improvement that end a stage.
     tolerance : float
         Least increase of the score that counts as improvement.
+    score_every : int, optional
+        If given, the last state is the result, not the best one, and only every so many epochs and
+        the last are scored.
     """
 
     learning_rates: tuple[float, ...]
     max_epoch: int
     patience: int
     tolerance: float
+    score_every: int | None = None
 
     @classmethod
-    def of_epochs(cls, learning_rate: float, n_epochs: int) -> Self:
+    def of_epochs(cls, learning_rate: float, n_epochs: int, score_every: int | None = None) -> Self:
         """Return one stage that only its number of epochs ends: for losses that rest for long."""
-        return cls((learning_rate,), n_epochs, n_epochs + 1, 0.0)
+        return cls((learning_rate,), n_epochs, n_epochs + 1, 0.0, score_every)
+
+    def scores(self, epoch: int) -> bool:
+        """Whether the state after an epoch is scored."""
+        every = self.score_every
+        return every is None or epoch % every == 0 or epoch == self.max_epoch
 
 
 def identity(**parts: Params) -> dict[str, Any]:
@@ -94,14 +119,14 @@ class EpochRecord:
         Of the stage.
     losses : dict of str to float
         Mean over its gradient steps of every term of the loss, weighted, by name.
-    score : float
-        After the epoch.
+    score : float, optional
+        After the epoch; None where the schedule says that it is not scored.
     """
 
     epoch: int
     learning_rate: float
     losses: dict[str, float]
-    score: float
+    score: float | None
 
     @property
     def train_loss(self) -> float:
@@ -116,15 +141,15 @@ class TrainingResult:
     Attributes
     ----------
     network : nn.Module
-        In its best state and in evaluation mode.
+        In its best state, or the last one if the schedule says so, and in evaluation mode.
     status : {"ok", "nonfinite"}
         Whether loss or score ceased to be finite, which ends the training.
     curve : list of EpochRecord
         One per epoch.
     best_epoch : int
-        Epoch of the best state, 0 for the initial one.
+        Epoch of that state, 0 for the initial one.
     score : float
-        Of the best state.
+        Of that state.
     n_resumptions : int
         How often the run went on from a checkpoint.
     """
@@ -187,22 +212,21 @@ class Training:
         return self._network, self._optimizer, self._generator
 
     def finish_epoch(self, losses: dict[str, float]) -> EpochRecord:
-        """Score, and start the next stage if this one has ended.
+        """Score if it is time to, and start the next stage if this one has ended.
 
         Parameters
         ----------
         losses : dict of str to float
             Of the epoch for which the network was trained, as `Trainee.run_epoch` returns them.
         """
-        schedule = self._trainee.schedule
-        score = self._trainee.score(self._network)
-        rate = schedule.learning_rates[self._stage]
-        record = EpochRecord(len(self.curve) + 1, rate, losses, score)
+        schedule, epoch = self._trainee.schedule, len(self.curve) + 1
+        score = self._trainee.score(self._network) if schedule.scores(epoch) else None
+        record = EpochRecord(epoch, schedule.learning_rates[self._stage], losses, score)
         self.curve.append(record)
-        self._finite = math.isfinite(record.train_loss) and math.isfinite(score)
-        if self._finite and score > self._best_score + schedule.tolerance:
+        self._finite = all(map(math.isfinite, (record.train_loss, score or 0.0)))
+        if self._finite and score is not None and self._is_kept(score):
             self._best_state = copy.deepcopy(self._network.state_dict())
-            self._best_score, self._best_epoch, self._stale = score, len(self.curve), 0
+            self._best_score, self._best_epoch, self._stale = score, epoch, 0
         else:
             self._stale += 1
         if self._stale >= schedule.patience:
@@ -211,8 +235,12 @@ class Training:
                 self._start_stage()
         return record
 
+    def _is_kept(self, score: float) -> bool:
+        schedule = self._trainee.schedule
+        return schedule.score_every is not None or score > self._best_score + schedule.tolerance
+
     def result(self) -> TrainingResult:
-        """Return the network in its best state, and the curve."""
+        """Return the network in its best or last state, and the curve."""
         self._network.load_state_dict(self._best_state)
         return TrainingResult(
             self._network.eval(),

@@ -36,6 +36,21 @@ from pipeline.connection import connect  # noqa: E402
 from pipeline.server import PrivateServer  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Divide the tests between processes (`pytest -n 2 --dist loadgroup`), the longest first.
+
+    All that needs the session's database stays in one process, everything else goes by file.
+    """
+    items.sort(key=lambda item: (item.path.name != "test_demo.py", not _needs_database(item)))
+    for item in items:
+        group = "database" if _needs_database(item) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _needs_database(item: pytest.Item) -> bool:
+    return "database" in getattr(item, "fixturenames", ())
+
+
 def _server_program(kind: str) -> str | None:
     """Return the program for the SERVER variable; None lets the project choose."""
     if kind == "auto":

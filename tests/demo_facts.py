@@ -11,7 +11,9 @@ from pipeline.database import open_database
 from pipeline.ingest.virtual import load_animal
 from pipeline.truth.rats import true_rat
 from schemas import graph
+from schemas.coding_sweep import RateDistortion
 from schemas.dataset import TargetDataset
+from schemas.feedback import ContextTest, FreezeExperiment
 from schemas.mei import MEI
 from schemas.model import Ensemble, ModelGroup, TrainedModel
 from schemas.navigation import AnimalRateMap
@@ -51,6 +53,8 @@ def facts() -> dict:
         "n_blind": len(blind),
         "meis": len(MEI.Unit & cnn),
         **navigation(),
+        **coding(),
+        **feedback(),
         "jobs": {
             s.table.__name__: s.table().jobs.progress() | {"rows": len(s.table())}
             for s in graph.STEPS
@@ -74,6 +78,34 @@ def navigation() -> dict:
         "untuned_called_grid": float((untuned.grid_score_p.astype(float) < 0.05).mean()),
         "median_fit": float(fits[fits.best_epoch > 0].median_fit.min()),
         "median_consistency": float(min(InterAnimalConsistency.to_arrays("median_consistency"))),
+    }
+
+
+def coding() -> dict:
+    """Gather what efficient codes reached."""
+    codes = pd.DataFrame((TrainedModel.Code & "code_status = 'ok'").to_dicts())
+    targets = codes.groupby("target_rate")
+    return {
+        "n_lost_codes": int(sum(RateDistortion.to_arrays("n_lost_codes"))),
+        "rate_off_target": float((codes.train_rate - codes.target_rate).abs().median()),
+        "distortion_falls": bool(targets.train_distortion.mean().is_monotonic_decreasing),
+    }
+
+
+def feedback() -> dict:
+    """Gather what feedback does in networks that were trained, in the quietest test."""
+    trained = TrainedModel * TrainedModel.SourceLoss & "best_epoch > 0"
+    tests = ContextTest.proj("test_noise") * ContextTest.Population * trained
+    rows = pd.DataFrame(tests.to_dicts())
+    rows = rows[rows.test_noise == rows.test_noise.min()]
+    clarity = rows.groupby("population").clarity_mean.max()
+    frozen = pd.DataFrame((FreezeExperiment * trained.proj()).to_dicts())
+    return {
+        "loss_over_silent": float((rows.source_loss / rows.silent_loss).min()),
+        "input_clarity": float(clarity["inputs"]),
+        "output_clarity": float(clarity["outputs"]),
+        "angle_frozen": float(frozen.mean_angle_frozen.min()),
+        "angle_unfrozen": float(frozen.mean_angle_unfrozen.max()),
     }
 
 

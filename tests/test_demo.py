@@ -92,6 +92,18 @@ def check_navigation(facts: dict) -> None:
     assert facts["median_consistency"] > 0.1
 
 
+def check_codes(facts: dict) -> None:
+    assert facts["n_lost_codes"] == 0
+    assert facts["rate_off_target"] < 0.1
+    assert facts["distortion_falls"]
+
+
+def check_feedback(facts: dict) -> None:
+    assert facts["loss_over_silent"] < 0.3
+    assert facts["output_clarity"] > 0.75 > facts["input_clarity"]
+    assert facts["angle_frozen"] < 0.5 * facts["angle_unfrozen"]
+
+
 def check_report(home: Path, printed: str) -> None:
     page = home / "report" / "index.html"
     text = page.read_text()
@@ -122,6 +134,8 @@ def test_whole_demo(tmp_path, server_program):
     check_jobs(facts)
     check_truth(facts)
     check_navigation(facts)
+    check_codes(facts)
+    check_feedback(facts)
     check_report(tmp_path, printed)
 
 

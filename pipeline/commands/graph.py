@@ -8,12 +8,11 @@ import typer
 from rich.table import Column, Table
 
 from pipeline import work as workers
+from pipeline.any_study import read_any_study, register_any
 from pipeline.commands.console import console, database, say
 from pipeline.deletion import delete_rows, preview
-from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
 from pipeline.plan import estimate
 from pipeline.status import as_json, errors, retry_errors, status
-from pipeline.study import register
 from pipeline.study_file import BadStudy
 
 
@@ -45,14 +44,12 @@ def register_study(
         typer.Option(help="animal-session-scan; several are modelled or compared together."),
     ] = None,
 ) -> None:
-    """Ask for a study of one or more recordings; one of navigation needs none.
+    """Ask for a study, of one or more recordings if its networks are compared with any.
 
     Example: inceptionloop register studies/virtual.toml --scan 1-1-1
     """
     with database():
-        chosen = read_any_study(study)
-        ask = register_navigation if isinstance(chosen, NavigationStudy) else register
-        keys = ask(chosen, [_scan_key(name) for name in scan or ()])
+        keys = register_any(read_any_study(study), [_scan_key(name) for name in scan or ()])
         say(f"training set {keys['training_set']['training_set_hash']}")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import ingest_open_field
+from pipeline.commands import ingest_feedback, ingest_limens, ingest_open_field
 from pipeline.commands.console import clear_errors, database, say
 from pipeline.commands.recording_key import Animal, ScanIdx, Session
 from pipeline.ingest.allen import ingest_allen, locate_session
@@ -263,3 +263,5 @@ def virtual_monitor(
 
 
 ingest_open_field.add_to(app)
+ingest_feedback.add_to(app)
+ingest_limens.add_to(app)

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.report.album import NAMES, Album
+from pipeline.report.coding import coding
+from pipeline.report.feedback import feedback
 from pipeline.report.fits import image_fits
 from pipeline.report.graph import PYTHON, diagram, sql
 from pipeline.report.loop import loops
@@ -98,7 +100,7 @@ def _publish(draft: Path, folder: Path) -> None:
 def _page(album: Album) -> Page:
     """Collect everything the page says, with a progress bar when someone watches."""
     training_sets = (TrainingSet & "training_family = 'image'").keys(order_by="KEY")
-    with tqdm(total=3 + 6 * len(training_sets), disable=None, unit="part", leave=False) as bar:
+    with tqdm(total=5 + 6 * len(training_sets), disable=None, unit="part", leave=False) as bar:
 
         def report(part: str) -> None:
             bar.set_description(part)
@@ -109,6 +111,10 @@ def _page(album: Album) -> Page:
         blocks = [_block(key, album, report) for key in training_sets]
         report("navigation")
         fits, navigated = image_fits(album), navigation(album)
+        report("efficient codes")
+        coded = coding(album)
+        report("feedback")
+        modulated = feedback(album)
         report("graph")
         return Page(
             prefix=Settings().prefix,
@@ -118,6 +124,8 @@ def _page(album: Album) -> Page:
             blocks=blocks,
             image_fits=fits,
             navigation=navigated,
+            coding=coded,
+            feedback=modulated,
             diagram=diagram(album),
             sql=sql(),
             python=PYTHON,

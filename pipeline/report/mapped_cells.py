@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.ingest.virtual_rat import READER
 from pipeline.report import navigation_figures
@@ -16,13 +15,11 @@ from pipeline.report.numbers import number, p_value
 from pipeline.report.picture import Picture
 from pipeline.truth.rats import true_rat
 from schemas.dataset import readout_key
-from schemas.navigation import AnimalRateMap, RateMapConfig
+from schemas.navigation import AnimalRateMap, RateMapConfig, stored_spikes, stored_track
 from schemas.open_field import Arena, OpenField, Tracking
 from schemas.recording import Activity, Scan
 from schemas.store import intact
-from science.navigation import Track
-
-Floats = NDArray[np.float64]
+from science.navigation import SpikeTrains, Track
 
 SCORES = {
     "grid_score": "grid score",
@@ -128,7 +125,7 @@ def _drawn(cells: pd.DataFrame) -> list[MappedUnit]:
     drawn = []
     for cell in cells.itertuples():
         column = units.index(cell.unit_id)
-        sample = track.nearest_sample(spikes[column]) if track else None
+        sample = track.nearest_sample(spikes.times[spikes.cells == column]) if track else None
         drawn.append(
             MappedUnit(
                 _title(readout_key(key), names.get(cell.unit_id, f"unit {cell.unit_id}"), cell),
@@ -148,15 +145,10 @@ def _title(recording: str, name: str, cell: Any) -> str:
     return f"{recording} {name}\ngrid {number(cell.grid_score)}{p}\n{other}"
 
 
-def _session(key: dict[str, Any]) -> tuple[Track | None, list[Floats]]:
-    """Return the track of a recording and the spike times of all its units; None without."""
+def _session(key: dict[str, Any]) -> tuple[Track, SpikeTrains] | tuple[None, None]:
+    """Return the track of a recording and the spikes of its units, by unit_id; None without."""
     tracked = (Tracking & key).to_dicts()
     if not tracked:
-        return None, []
-    stored, digest = tracked[0]["tracking"], tracked[0]["tracking_digest"]
-    samples = intact(stored, digest, f"track of {key}")
-    spikes: list[Floats] = []
-    for block in (Activity.Block & key).to_dicts(order_by="activity_block"):
-        times = intact(block["activity"], block["activity_digest"], f"spikes of {key}")
-        spikes += np.split(times, np.cumsum(block["spike_counts"])[:-1])
-    return Track(samples[:, 0], samples[:, 1:3]), spikes
+        return None, None
+    blocks = (Activity.Block & key).to_dicts(order_by="activity_block")
+    return stored_track(key, tracked[0]), stored_spikes(key, blocks)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle as Box
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.report.style import (
@@ -21,7 +21,6 @@ from pipeline.report.style import (
     label,
     legend,
     panels,
-    tidy,
 )
 from science.navigation import Rectangle, autocorrelograms
 
@@ -29,32 +28,6 @@ Floats = NDArray[np.float64]
 
 IN_A_ROW = 6
 WALKS_IN_A_ROW = 4
-CURVES_IN_A_ROW = 2
-
-
-@dataclass(frozen=True)
-class DecodingCurve:
-    """The decoding error of one training, cm.
-
-    Attributes
-    ----------
-    name : str
-        Of the network; its seeds share a colour.
-    epochs : int64, (n_epochs,)
-    error : float64, (n_epochs,)
-        NaN where it was not finite.
-    best_epoch : int
-        Whose weights are kept; 0: the initial ones.
-    standing, centre : float
-        If every position were the start, or the middle of the arena.
-    """
-
-    name: str
-    epochs: NDArray[np.int64]
-    error: Floats
-    best_epoch: int
-    standing: float
-    centre: float
 
 
 @dataclass(frozen=True)
@@ -77,64 +50,6 @@ class MappedUnit:
     path: Floats | None = None
     spikes: Floats | None = None
     below: str = ""
-
-
-def decoding_curves(tasks: Mapping[str, Sequence[DecodingCurve]]) -> Figure:
-    """Plot decoding errors over epochs, a panel per task and a line per seed.
-
-    Parameters
-    ----------
-    tasks : mapping of str to sequence of DecodingCurve
-        By the title of the task.
-    """
-    columns = min(len(tasks), CURVES_IN_A_ROW)
-    rows = -(-len(tasks) // columns)
-    size = PAGE_INCHES if columns > 1 else 7.0, 3.1 * rows
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(tasks) :]:
-        ax.set_axis_off()
-    for ax, (title, curves) in zip(axes, tasks.items(), strict=False):
-        tidy(ax)
-        _curves(ax, curves)
-        label(ax, "epoch", "decoding error (cm)", title if len(tasks) > 1 else "")
-    return figure
-
-
-def _curves(ax: Axes, curves: Sequence[DecodingCurve]) -> None:
-    names = list(dict.fromkeys(curve.name for curve in curves))
-    colours = dict(zip(names, cycle(names), strict=True))
-    named = set()
-    for curve in curves:
-        text = None if curve.name in named else curve.name
-        named.add(curve.name)
-        style = {"color": colours[curve.name], "lw": 1.5}
-        ax.plot(curve.epochs, curve.error, label=text, **style)
-        best = curve.epochs == curve.best_epoch
-        ax.plot(curve.epochs[best], curve.error[best], "o", ms=4.5, **style)
-    for what, errors in (
-        ("standing still", [curve.standing for curve in curves]),
-        ("chance", [curve.centre for curve in curves]),
-    ):
-        level = float(np.mean(errors))
-        ax.axhline(level, color=MUTED, lw=1, ls="--", zorder=0)
-        at_right = ax.get_yaxis_transform()
-        ax.text(1, level, f" {what}", transform=at_right, va="center", fontsize=8.5, color=MUTED)
-    _log_axis(ax)
-    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    legend(ax, loc="best")
-
-
-def _log_axis(ax: Axes) -> None:
-    """Make the vertical axis logarithmic, with numbers to read also on less than a decade."""
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    steps = (1, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5)
-    ticks = [step * 10.0**exponent for exponent in range(-4, 5) for step in steps]
-    if high < 100 * low:
-        ax.set_yticks([tick for tick in ticks if low <= tick <= high])
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def walks(true: Floats, decoded: Floats, box: Rectangle) -> Figure:

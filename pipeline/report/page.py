@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
+from pipeline.report.coding_page import CodingView
+from pipeline.report.feedback_page import FeedbackView
 from pipeline.report.navigation_page import FitsView, NavigationView
 from pipeline.report.picture import Picture
 from pipeline.truth import SIGNIFICANT_Q, MEISummary
@@ -358,3 +360,5 @@ class Page:
     python: str = ""
     image_fits: list[FitsView] = field(default_factory=list)
     navigation: NavigationView | None = None
+    coding: CodingView | None = None
+    feedback: FeedbackView | None = None

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.report import navigation_figures
 from pipeline.report.album import Album
-from pipeline.report.navigation_figures import DecodingCurve
+from pipeline.report.error_curves import ErrorCurve, error_curves
 from pipeline.report.navigation_page import IntegratorsView, IntegratorView
 from pipeline.report.picture import Picture
 from pipeline.report.style import COLOURS
@@ -151,7 +151,7 @@ def _task(training_set_hash: str) -> str:
 
 def _curves(trained: pd.DataFrame, order: Sequence[str], album: Album) -> Picture | None:
     """Draw the learning curves of the best networks of every task."""
-    tasks: dict[str, list[DecodingCurve]] = {}
+    tasks: dict[str, list[ErrorCurve]] = {}
     n_left = 0
     for training_set, of in trained[trained.n_epochs > 0].groupby("training_set_hash"):
         names = [name for name in order if (of.label == name).any()]
@@ -168,7 +168,7 @@ def _curves(trained: pd.DataFrame, order: Sequence[str], album: Album) -> Pictur
         "axis; a dot marks the epoch whose weights are kept. Standing still: the start is taken "
         "for every position; chance: the middle of the arena is." + left_out(n_left)
     )
-    figure = navigation_figures.decoding_curves(tasks)
+    figure = error_curves(tasks, "decoding error (cm)")
     return album.add("decoding-curves", figure, "Decoding error over epochs", caption)
 
 
@@ -177,17 +177,16 @@ def left_out(n: int, what: str = "network") -> str:
     return f" {n} more {what}{'s are' if n > 1 else ' is'} not shown." if n else ""
 
 
-def _curve(network: Any) -> DecodingCurve:
+def _curve(network: Any) -> ErrorCurve:
     """Return the training of a network, a row of `trained_networks`."""
     key = {name: getattr(network, name) for name in NETWORK}
     epochs, scores = (TrainedModel.Epoch & key).to_arrays("epoch", "epoch_score", order_by="epoch")
-    return DecodingCurve(
+    return ErrorCurve(
         network.label,
         epochs.astype(np.int64),
         -100 * scores.astype(float),
         network.best_epoch,
-        network.standing_error,
-        network.centre_error,
+        {"standing still": network.standing_error, "chance": network.centre_error},
     )
 
 

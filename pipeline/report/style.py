@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 INK, MUTED, FAINT = "#1c2733", "#64748b", "#cbd5e1"
@@ -93,3 +93,15 @@ def legend(ax: Axes, **where: Any) -> None:
 def cycle(items: Sized) -> list[str]:
     """Return a colour for each item."""
     return [COLOURS[i % len(COLOURS)] for i in range(len(items))]
+
+
+def log_axis(ax: Axes) -> None:
+    """Make the vertical axis logarithmic, with numbers to read also on less than a decade."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    steps = (1, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5)
+    ticks = [step * 10.0**exponent for exponent in range(-4, 5) for step in steps]
+    if high < 100 * low:
+        ax.set_yticks([tick for tick in ticks if low <= tick <= high])
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())

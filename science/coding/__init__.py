@@ -11,7 +11,7 @@ from science.coding.stimuli import (
     SpeedStimulus,
     Stimulus,
 )
-from science.coding.training import CodingTrainee, SweepResult, evaluate, train_sweep
+from science.coding.training import CodingTrainee, evaluate
 from science.coding.words import binary_words, enumeration_bytes
 
 __all__ = [
@@ -27,11 +27,9 @@ __all__ = [
     "MixtureStimulus",
     "SpeedStimulus",
     "Stimulus",
-    "SweepResult",
     "TuningEncoder",
     "binary_words",
     "enumeration_bytes",
     "evaluate",
-    "train_sweep",
     "tuning_from_clusters",
 ]

@@ -104,12 +104,14 @@ class CodingTask(Params):
 
 
 class CodingTraining(Params):
-    """How efficient codes are trained to a target rate; the defaults are those of the original.
+    """How efficient codes are trained to target rates; the defaults are those of the original.
 
     Attributes
     ----------
-    target_rate : float
-        Of the words about the stimulus, nats, at most what N bits carry.
+    target_rates : tuple of float
+        Of the words about the stimulus, nats, at most what N bits carry. The models of one seed, a
+        target each, are trained together: they start alike and see the same stimuli, so that each
+        is what it would be alone.
     n_epochs : int
         0: the model stays as it was drawn.
     batch_size : int
@@ -117,6 +119,8 @@ class CodingTraining(Params):
     learning_rate : float, optional
         Of Adam; by default 1e-4 for targets below 1.5 nats, where larger steps are unstable, and
         1e-3 above (neural_vae 5).
+    score_every : int
+        Epochs between two looks at the stimuli that all models are scored on.
     beta_rate : float
         Of the multiplier beta of the rate, per nat and epoch.
     dtype : {"float32", "float64"}
@@ -126,8 +130,9 @@ class CodingTraining(Params):
         beta is 0 (neural_vae 10.13). Otherwise it always follows the gradient of R.
     """
 
-    target_rate: Positive = 1.8
+    target_rates: tuple[Positive, ...] = Field((1.8,), min_length=1)
     n_epochs: int = Field(4000, ge=0)
+    score_every: int = Field(100, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: Positive | None = None
     beta_rate: Positive = 0.1
@@ -135,8 +140,14 @@ class CodingTraining(Params):
     legacy: bool = False
 
     @property
-    def step_size(self) -> float:
-        """Learning rate, by the rule if there is none."""
+    def step_sizes(self) -> tuple[float, ...]:
+        """Learning rate of every target, by the rule if there is none."""
         if self.learning_rate is not None:
-            return self.learning_rate
-        return 1e-4 if self.target_rate < RATE_OF_SMALL_STEPS else 1e-3
+            return (self.learning_rate,) * len(self.target_rates)
+        return tuple(1e-4 if r < RATE_OF_SMALL_STEPS else 1e-3 for r in self.target_rates)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.target_rates)) < len(self.target_rates):
+            raise ValueError(f"a target rate occurs twice in {list(self.target_rates)}")
+        return self

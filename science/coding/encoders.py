@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from science.coding.config import CodingConfig
+from science.coding.tuning import BellTuning
 
 
 def tuning_from_clusters(
@@ -115,6 +116,19 @@ class TuningEncoder(nn.Module):
     def log_amplitude(self) -> Tensor:
         """Logarithm of A, (K, N)."""
         return torch.log(self.amplitudes) if self._config.legacy else self.log_amplitudes
+
+    @torch.no_grad()
+    def tuning(self) -> BellTuning:
+        """Tuning curves, (K, N)."""
+        match self._config.encoder:
+            case "linear":
+                share = 1.0
+            case "log":
+                share = 0.0
+            case _:
+                share = torch.sigmoid(self.mixing).double().cpu().numpy()
+        values = (self.centers, self.log_widths.exp(), self.log_amplitude().exp())
+        return BellTuning(*(v.double().cpu().numpy() for v in values), linear_share=share)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of firing, (K, B, N), at stimuli (K, B)."""

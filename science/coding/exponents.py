@@ -20,6 +20,10 @@ ROUNDING = 1e-12
 UNKNOWN: Interval = (np.nan, np.nan)
 
 
+class Undetermined(ValueError):
+    """Values that are fine, but too few or too much alike to say anything."""
+
+
 @dataclass(frozen=True)
 class PowerLaw:
     """value = prefactor * predictor ** exponent.
@@ -78,7 +82,8 @@ def fit_power_law(
     Raises
     ------
     ValueError
-        If shapes differ, a value is not positive and finite, or all predictors are equal.
+        If shapes differ, or a value is not positive and finite; `Undetermined` if there are fewer
+        than two points, or all predictors are equal.
 
     Notes
     -----
@@ -90,7 +95,7 @@ def fit_power_law(
     """
     log_predictor, log_value = _logarithms(predictor, value)
     if np.ptp(log_predictor) == 0:
-        raise ValueError("a power law needs predictors that differ")
+        raise Undetermined("a power law needs predictors that differ")
     group = np.arange(len(log_value)) if group is None else np.asarray(group)
     if group.shape != log_value.shape:
         raise ValueError(f"{len(log_value)} points need as many groups, got shape {group.shape}")
@@ -184,11 +189,13 @@ def _intervals(fit: _Lines, sums: Floats, n_draws: int, seed: int) -> tuple[Inte
 
 def _logarithms(predictor: ArrayLike, value: ArrayLike) -> tuple[Floats, Floats]:
     predictor, value = np.asarray(predictor, np.float64), np.asarray(value, np.float64)
-    if predictor.ndim != 1 or predictor.shape != value.shape or len(value) < 2:
+    if predictor.ndim != 1 or predictor.shape != value.shape:
         raise ValueError(
-            "a power law needs predictors and values (n,), two at least, got shapes "
-            f"{predictor.shape} and {value.shape}"
+            f"a power law needs predictors and values (n,), got shapes {predictor.shape} and "
+            f"{value.shape}"
         )
+    if len(value) < 2:
+        raise Undetermined(f"a power law needs points, two at least, got {len(value)}")
     for numbers in (predictor, value):
         if not (np.isfinite(numbers).all() and (numbers > 0).all()):
             raise ValueError("a power law needs positive, finite numbers: leave out the others")

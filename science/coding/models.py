@@ -10,6 +10,7 @@ from science.coding.config import CodingConfig
 from science.coding.decoders import MixtureDecoder, PerceptronDecoder
 from science.coding.encoders import CategoricalEncoder, TuningEncoder, tuning_from_clusters
 from science.coding.losses import categorical_distortion, distortion
+from science.coding.tuning import BellTuning
 from science.coding.word_priors import WORD_PRIORS, VampPrior
 from science.coding.words import binary_words, check_enumerable
 
@@ -146,13 +147,34 @@ class CodingModels(nn.Module):
         """Of the word prior, nats, (K, W)."""
         return self.word_prior.log_probabilities(self.words, self.encoder)
 
-    @torch.no_grad()
     def member(self, index: int) -> "CodingModels":
         """One of the models, with parameters of its own."""
-        alone = CodingModels(self.config, 1, self.words.dtype).to(self.words.device)
+        return self.members([index])
+
+    def copies(self, n_models: int) -> "CodingModels":
+        """Return the first of the models so many times, with parameters of their own."""
+        return self.members([0] * n_models)
+
+    @torch.no_grad()
+    def members(self, indices: Sequence[int]) -> "CodingModels":
+        """Return some of the models, at least one, with parameters of their own."""
+        chosen = CodingModels(self.config, len(indices), self.words.dtype).to(self.words.device)
         state = self.state_dict()
-        alone.load_state_dict({name: value[index][None] for name, value in state.items()})
-        return alone
+        chosen.load_state_dict({name: state[name][list(indices)] for name in chosen.state_dict()})
+        return chosen
+
+    @torch.no_grad()
+    def tuning(self) -> BellTuning:
+        """Tuning curves of all neurons.
+
+        Raises
+        ------
+        ValueError
+            If one neuron is active at a time: their tuning is not bell-shaped.
+        """
+        if self.config.categorical:
+            raise ValueError("neurons of which one is active at a time have no bell-shaped tuning")
+        return self.encoder.tuning()
 
     def check_stimuli(self, x: Tensor) -> None:
         """Refuse stimuli whose logarithm does not exist, and such as are not finite."""

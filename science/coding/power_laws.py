@@ -84,8 +84,8 @@ def error_power_law(
 
     Raises
     ------
-    ValueError
-        If fewer than two points are left.
+    Undetermined
+        If fewer than two points are left, or too much alike.
     """
     error = np.asarray(error, np.float64)
     return _fall(density, error, error < ERROR_CEILING * stimulus_variance, resample, seed)
@@ -119,8 +119,8 @@ def width_power_law(
 
     Raises
     ------
-    ValueError
-        If fewer than two neurons are left.
+    Undetermined
+        If fewer than two neurons are left, or too much alike.
     """
     density = np.asarray(density_at_centers, np.float64)
     keep = np.asarray(error_at_centers) < WIDTH_CEILING * stimulus_variance
@@ -164,8 +164,8 @@ def center_density_power_law(
 
     Raises
     ------
-    ValueError
-        If fewer than two stimuli are left.
+    Undetermined
+        If fewer than two stimuli are left, or too much alike.
     """
     x, density, centers = (np.asarray(a, np.float64) for a in (x, density, centers))
     keep = np.asarray(error) < DENSITY_CEILING * stimulus_variance

@@ -10,18 +10,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RateDistortionCurve:
-    """Rates and distortions that a sweep reached, over the trials of each target rate, nats.
+    """Rates and distortions that a sweep reached, over the models of each target rate, nats.
 
     Attributes
     ----------
+    n_models : ndarray
+        int64, (n_targets,).
     rate, rate_sd, distortion, distortion_sd : ndarray
-        float64, (n_targets,), mean and standard deviation (NaN for one trial).
+        float64, (n_targets,), mean, NaN without models, and standard deviation, NaN for one.
     excess, excess_sd : ndarray
         float64, (n_targets,), of D + R - H: how far a model is above the ideal line D = H - R.
     on_front : ndarray
-        bool, (n_targets, n_trials), models that no other model beats.
+        bool, (n,), models that no other model of any target beats.
     """
 
+    n_models: NDArray[np.int64]
     rate: Floats
     rate_sd: Floats
     distortion: Floats
@@ -87,14 +90,18 @@ def non_dominated(rate: ArrayLike, distortion: ArrayLike) -> NDArray[np.bool_]:
 
 
 def rate_distortion_curve(
-    rate: ArrayLike, distortion: ArrayLike, entropy: float
+    rate: ArrayLike, distortion: ArrayLike, target: ArrayLike, n_targets: int, entropy: float
 ) -> RateDistortionCurve:
-    """Summarise the trials of every target rate.
+    """Summarise the models of every target rate.
 
     Parameters
     ----------
     rate, distortion : array_like
-        float, (n_targets, n_trials), nats, at the end of training.
+        float, (n,), nats, of trained models.
+    target : array_like
+        int, (n,), which target rate a model was trained to, from 0; not all have as many.
+    n_targets : int
+        Number of target rates.
     entropy : float
         Differential entropy of the stimulus prior, nats.
 
@@ -105,21 +112,25 @@ def rate_distortion_curve(
     Raises
     ------
     ValueError
-        If the shapes differ or a value is not finite.
+        If the shapes differ, a value is not finite, or a target is not below `n_targets`.
     """
     rate, distortion = np.asarray(rate, np.float64), np.asarray(distortion, np.float64)
-    if rate.ndim != 2 or rate.shape != distortion.shape:
-        raise ValueError(
-            "rate and distortion must be (n_targets, n_trials), got "
-            f"{rate.shape} and {distortion.shape}"
-        )
-    on_front = non_dominated(rate.ravel(), distortion.ravel()).reshape(rate.shape)
+    target = np.asarray(target, np.int64)
+    on_front = non_dominated(rate, distortion)
+    if target.shape != rate.shape or ((target < 0) | (target >= n_targets)).any():
+        raise ValueError(f"each of {len(rate)} models needs its target, one of {n_targets}")
     excess = excess_over_ideal(rate, distortion, entropy)
-    moments = [m for values in (rate, distortion, excess) for m in _mean_and_sd(values)]
-    return RateDistortionCurve(*moments, on_front=on_front)
+    n_models = np.bincount(target, minlength=n_targets)
+    moments = [
+        m for values in (rate, distortion, excess) for m in _mean_and_sd(values, target, n_models)
+    ]
+    return RateDistortionCurve(n_models, *moments, on_front=on_front)
 
 
-def _mean_and_sd(values: Floats) -> tuple[Floats, Floats]:
-    if values.shape[1] < 2:
-        return values.mean(1), np.full(len(values), np.nan)
-    return values.mean(1), values.std(1, ddof=1)
+def _mean_and_sd(
+    values: Floats, target: NDArray[np.int64], n_models: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(target, values, len(n_models)) / n_models
+        squares = np.bincount(target, (values - mean[target]) ** 2, len(n_models))
+        return mean, np.sqrt(squares / np.maximum(n_models - 1, 0))

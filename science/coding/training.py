@@ -1,4 +1,4 @@
-"""Training of efficient codes to a target rate (neural_vae 5).
+"""Training of efficient codes to target rates (neural_vae 5).
 
 Distortion plus beta times rate is minimised, and beta follows the rate: after every epoch it grows
 by `beta_rate` times what the rate is above its target, and is cut at 0.
@@ -21,11 +21,8 @@ nats, 3000 epochs and one seed, ours has 2.461, 2.445 and 2.419, the published r
 2.438.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from science.coding.adam import AdamOfModels
 from science.coding.config import CodingConfig, CodingTask, CodingTraining
@@ -37,31 +34,6 @@ TEST_SEED = 2**32 - 1
 
 EVALUATION_BATCH = 1000
 """Stimuli that are evaluated at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class SweepResult:
-    """Models that were trained together, and how.
-
-    Attributes
-    ----------
-    models : CodingModels
-        As they are after the last epoch.
-    distortion, rate : Tensor, (n_epochs, K)
-        float64, nats, means over the batches of an epoch before each step.
-    beta : Tensor, (n_epochs, K)
-        float64, of the epoch.
-    """
-
-    models: CodingModels
-    distortion: Tensor
-    rate: Tensor
-    beta: Tensor
-
-    @property
-    def loss(self) -> Tensor:
-        """Distortion and rate together, without beta: at least the entropy of the stimuli."""
-        return self.distortion + self.rate
 
 
 def check_target_rate(config: CodingConfig, target_rate: float) -> None:
@@ -94,7 +66,7 @@ def train_epoch(
         Changed in place, beta too.
     optimizer : torch.optim.Optimizer
         Of their parameters.
-    x : Tensor, (K, n)
+    x : Tensor, (n,) or (K, n)
         Stimuli, in the order in which they are used.
     training : CodingTraining
         Batch size, step of beta, legacy.
@@ -106,7 +78,7 @@ def train_epoch(
     distortion, rate : Tensor, (K,)
         float64, nats, unweighted means over the batches before each step.
     """
-    steps = []
+    x, steps = x.expand(models.n_models, -1), []
     for batch in x.split(training.batch_size, 1):
         loss, *terms = models.terms(batch, models.beta, training.legacy)
         optimizer.zero_grad()
@@ -134,88 +106,39 @@ def evaluate(models: CodingModels, x: Tensor) -> tuple[Tensor, Tensor]:
     return distortion, rate
 
 
-def train_sweep(
-    config: CodingConfig,
-    task: CodingTask,
-    trainings: Sequence[CodingTraining],
-    seeds: Sequence[int],
-    device: torch.device | str = "cpu",
-) -> SweepResult:
-    """Train many models of one architecture together, each as if alone.
+class History(nn.Module):
+    """Distortion, rate and beta of every epoch, kept with models in training and checkpoints.
 
-    Parameters
+    Attributes
     ----------
-    config : CodingConfig
-        Architecture.
-    task : CodingTask
-        Stimuli.
-    trainings : sequence of CodingTraining
-        One per model; they may differ in target rate and learning rate.
-    seeds : sequence of int
-        One per model, of its sample of stimuli and its initial parameters.
-    device : torch.device or str
-        Where to train.
-
-    Raises
-    ------
-    ValueError
-        If there are no models, not as many seeds, a target that words cannot carry, trainings that
-        differ in more than targets and learning rates, or words that need too much memory.
+    values : Tensor, (3, n_epochs, K)
+        float64, nats, means over the batches of an epoch before each step, and beta of the epoch;
+        NaN of those to come.
+    n_epochs : Tensor, scalar
+        int64, so far.
     """
-    if not trainings or len(trainings) != len(seeds):
-        raise ValueError(f"{len(trainings)} trainings and {len(seeds)} seeds: one of each a model")
-    first = trainings[0]
-    own = {"target_rate": first.target_rate, "learning_rate": first.learning_rate}
-    if any(training.model_copy(update=own) != first for training in trainings):
-        raise ValueError("models trained together may only differ in target and learning rate")
-    for training in trainings:
-        check_target_rate(config, training.target_rate)
-    models, x = draw_models(config, task, getattr(torch, first.dtype), seeds)
-    models, x = models.to(device), x.to(device)
-    targets, step_sizes = (
-        torch.tensor(values, dtype=torch.float64, device=device)
-        for values in (
-            [training.target_rate for training in trainings],
-            [training.step_size for training in trainings],
-        )
-    )
-    optimizer = AdamOfModels(models.parameters(), step_sizes)
-    curves = torch.empty(3, first.n_epochs, len(seeds), dtype=torch.float64)
-    for epoch in range(first.n_epochs):
-        curves[2, epoch] = models.beta
-        curves[0, epoch], curves[1, epoch] = train_epoch(models, optimizer, x, first, targets)
-    return SweepResult(models, *curves)
 
+    def __init__(self, n_epochs: int, n_models: int) -> None:
+        super().__init__()
+        values = torch.full((3, n_epochs, n_models), torch.nan, dtype=torch.float64)
+        self.register_buffer("values", values)
+        self.register_buffer("n_epochs", torch.tensor(0))
 
-def draw_models(
-    config: CodingConfig, task: CodingTask, dtype: torch.dtype, seeds: Sequence[int]
-) -> tuple[CodingModels, Tensor]:
-    """Draw models, and the stimuli (K, n_train) they are trained on, a seed for each."""
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return _draw_models(config, task, dtype, generators)
-
-
-def _draw_models(
-    config: CodingConfig,
-    task: CodingTask,
-    dtype: torch.dtype,
-    generators: Sequence[torch.Generator],
-) -> tuple[CodingModels, Tensor]:
-    models = CodingModels(config, len(generators), dtype)
-    x = torch.stack([task.stimulus.sample(task.n_train, g) for g in generators]).to(dtype)
-    models.initialize(x, generators)
-    return models, x
+    def append(self, *values: Tensor) -> None:
+        """Add distortion, rate and beta of an epoch, (K,) each."""
+        self.values[:, self.n_epochs] = torch.stack(values)
+        self.n_epochs += 1
 
 
 class CodingTrainee:
-    """One model, for `science.training.train`.
+    """The models of a seed, one per target rate, for `science.training.train`.
 
     Parameters
     ----------
     config : CodingConfig
         Architecture.
     training : CodingTraining
-        How it is trained.
+        How they are trained.
     task : CodingTask
         Stimuli.
     device : torch.device or str
@@ -224,7 +147,11 @@ class CodingTrainee:
     Raises
     ------
     ValueError
-        If words cannot carry the target rate.
+        If words cannot carry a target rate, or need too much memory.
+
+    Notes
+    -----
+    A model that is no longer finite does not stop the others.
     """
 
     def __init__(
@@ -234,39 +161,64 @@ class CodingTrainee:
         task: CodingTask,
         device: torch.device | str = "cpu",
     ) -> None:
-        check_target_rate(config, training.target_rate)
+        for target in training.target_rates:
+            check_target_rate(config, target)
         self._config, self._training, self._task, self._device = config, training, task, device
         self.identity = identity(config=config, training=training, task=task)
-        self.schedule = Schedule.of_epochs(training.step_size, training.n_epochs)
+        self._step_sizes, self._targets = (
+            torch.tensor(values, dtype=torch.float64, device=device)
+            for values in (training.step_sizes, training.target_rates)
+        )
+        self.schedule = Schedule.of_epochs(
+            max(training.step_sizes), training.n_epochs, training.score_every
+        )
         generator = torch.Generator().manual_seed(TEST_SEED)
         self._test = task.stimulus.sample(task.n_test, generator).to(device)
-        self._target = torch.tensor([training.target_rate], dtype=torch.float64, device=device)
 
     def build(self, generator: torch.Generator) -> CodingModels:
-        """Return the initial model, with the sample it is trained on as its `stimuli`."""
+        """Return the initial models, with the sample they are trained on as their `stimuli`."""
         dtype = getattr(torch, self._training.dtype)
-        models, x = _draw_models(self._config, self._task, dtype, [generator])
+        x = self._task.stimulus.sample(self._task.n_train, generator).to(dtype)
+        first = CodingModels(self._config, 1, dtype)
+        first.initialize(x[None], [generator])
+        models = first.copies(len(self._targets))
+        models.history = History(self._training.n_epochs, models.n_models)
         # not a part of the state: the seed draws it again
         models.register_buffer("stimuli", x, persistent=False)
         return models.to(self._device)
 
     def optimizer(self, network: CodingModels, learning_rate: float) -> AdamOfModels:
-        """Return a fresh Adam."""
-        return AdamOfModels(network.parameters(), torch.full_like(self._target, learning_rate))
+        """Return a fresh Adam; the learning rate is that of the model with the largest one."""
+        sizes = self._step_sizes * (learning_rate / self._step_sizes.max())
+        return AdamOfModels(network.parameters(), sizes)
 
     def run_epoch(
         self, network: CodingModels, optimizer: AdamOfModels, generator: torch.Generator
     ) -> dict[str, float]:
-        """Make the gradient steps of an epoch; distortion and rate, both of weight 1, nats."""
-        terms = train_epoch(network, optimizer, network.stimuli, self._training, self._target)
-        return dict(zip(("distortion", "rate"), map(Tensor.item, terms), strict=True))
+        """Make the gradient steps of an epoch; mean terms of the finite models, nats."""
+        beta = network.beta.clone()
+        terms = train_epoch(network, optimizer, network.stimuli, self._training, self._targets)
+        network.history.append(*terms, beta)
+        return {
+            name: _mean_of_finite(values)
+            for name, values in zip(("distortion", "rate"), terms, strict=True)
+        }
+
+    def held_out(self, network: CodingModels) -> tuple[Tensor, Tensor]:
+        """Distortion and rate at the stimuli that all models are scored on, nats, (K,) each."""
+        return evaluate(network, self._test)
 
     def score(self, network: CodingModels) -> float:
-        """Return -(D + R + |R - target|) of the stimuli that all models are scored on, nats.
+        """Return -(D + R + |R - target|), nats, mean over the models that are finite.
 
         D + R alone is the same along the whole ideal line, at any rate. The penalty is exact: with
         its weight of 1, no rate but the target is better as long as beta at the optimum, which
         is near 1 where the target is attainable, is between 0 and 2.
         """
-        distortion, rate = evaluate(network, self._test)
-        return -(distortion + rate + (rate - self._target).abs()).item()
+        distortion, rate = self.held_out(network)
+        return -_mean_of_finite(distortion + rate + (rate - self._targets).abs())
+
+
+def _mean_of_finite(values: Tensor) -> float:
+    """Mean over models (K,); NaN if none of them is finite."""
+    return values[values.isfinite()].mean().item()

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, wrightomega
+
+from science.coding.exponents import Undetermined
 
 Floats = NDArray[np.float64]
 
@@ -36,22 +38,41 @@ class BellTuning:
         """Probability of a spike at the centre, (..., n_neurons)."""
         return self.amplitudes / (1 + self.amplitudes)
 
+    @property
+    def preferred_stimuli(self) -> Floats:
+        """Stimuli x of the centres, g(x) = c, (..., n_neurons)."""
+        share = np.asarray(self.linear_share, np.float64)[..., None]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # s x + (1 - s) log x = c has the solution (1 - s) / s W(s / (1 - s) e^(c / (1 - s)))
+            odds = share / (1 - share)
+            mixed = wrightomega(np.log(odds) + self.centers / (1 - share)) / odds
+            logarithmic = np.where(share == 0, np.exp(self.centers), mixed)
+        return np.where(share == 1, self.centers, logarithmic)
+
+    @property
+    def stimulus_widths(self) -> Floats:
+        """Widths at the centres in units of the stimulus, w / g'(x), (..., n_neurons)."""
+        return self.widths / self._stretch(self.preferred_stimuli)
+
     def logits(self, x: ArrayLike) -> Floats:
-        """Log-odds of a spike at stimuli (n_x,), (..., n_x, n_neurons)."""
+        """Log-odds of a spike at stimuli (n_x,) or (..., n_x), (..., n_x, n_neurons)."""
         z = self._distance(x) / self.widths[..., None, :]
         return np.log(self.amplitudes)[..., None, :] - 0.5 * z**2
 
     def spike_probability(self, x: ArrayLike) -> Floats:
-        """Of each neuron at stimuli (n_x,), (..., n_x, n_neurons)."""
+        """Of each neuron at stimuli (n_x,) or (..., n_x), (..., n_x, n_neurons)."""
         return expit(self.logits(x))
 
     def logit_slopes(self, x: ArrayLike) -> Floats:
-        """Slope of the log-odds over the stimulus at (n_x,), (..., n_x, n_neurons)."""
-        distance = self._distance(x)
-        share = np.asarray(self.linear_share)[..., None]
+        """Slope of the log-odds over the stimulus, (..., n_x, n_neurons), as of `logits`."""
+        stretch = self._stretch(np.asarray(x, np.float64))
+        return -stretch[..., None] * self._distance(x) / self.widths[..., None, :] ** 2
+
+    def _stretch(self, x: Floats) -> Floats:
+        """Return g'(x), (..., n_x)."""
+        share = np.asarray(self.linear_share, np.float64)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            stretch = np.where(share == 1, 1.0, share + (1 - share) / np.asarray(x, np.float64))
-        return -stretch[..., None] * distance / self.widths[..., None, :] ** 2
+            return np.where(share == 1, 1.0, share + (1 - share) / x)
 
     def _distance(self, x: ArrayLike) -> Floats:
         x, share = np.asarray(x, np.float64), np.asarray(self.linear_share, np.float64)[..., None]
@@ -130,16 +151,18 @@ def silverman_bandwidth(values: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
+    Undetermined
         If there are fewer than two values, or the spread of most of them is 0.
     """
     values = np.asarray(values, np.float64)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"a bandwidth needs at least two values (n,), got shape {values.shape}")
+    if values.ndim != 1:
+        raise ValueError(f"a bandwidth needs values (n,), got shape {values.shape}")
+    if len(values) < 2:
+        raise Undetermined(f"a bandwidth needs at least two values, got {len(values)}")
     low, high = np.quantile(values, [0.25, 0.75])
     spread = min(values.std(ddof=1), (high - low) / 1.3489795003921634)
     if not spread > 0:
-        raise ValueError("a bandwidth needs values that differ")
+        raise Undetermined("a bandwidth needs values that differ")
     return float(spread * (4 / (3 * len(values))) ** 0.2)
 
 

@@ -17,7 +17,7 @@ def pack(models: CodingModels, task: CodingTask) -> bytes:
     Parameters
     ----------
     models : CodingModels
-        One or more, any device; tensors are stored exactly.
+        One or more, any device; tensors are stored exactly, the history of their training is not.
     task : CodingTask
         They were trained on.
 
@@ -33,7 +33,8 @@ def pack(models: CodingModels, task: CodingTask) -> bytes:
         "dtype": str(models.words.dtype).removeprefix("torch."),
         "task": task.model_dump(mode="json"),
     }
-    return pack_tensors(models.state_dict(), header)
+    state = models.state_dict()
+    return pack_tensors({n: v for n, v in state.items() if not n.startswith("history.")}, header)
 
 
 def unpack(data: bytes) -> tuple[CodingModels, CodingTask]:

@@ -16,8 +16,23 @@ from science.feedback.context_decoding import (
     decode_context,
     mean_activity,
 )
+from science.feedback.context_grid_tests import (
+    ContextGridParams,
+    Decoder,
+    check_grid,
+    context_grid_test,
+)
 from science.feedback.context_space import context_distance, context_grid, same_side
+from science.feedback.context_tests import (
+    ContextTest,
+    ContextTestParams,
+    PopulationTest,
+    check_test,
+    context_test,
+    means,
+)
 from science.feedback.contexts import ContextParams, contexts, inverses
+from science.feedback.control_tests import ControlParams, ControlTest, control_test
 from science.feedback.controls import (
     FeedforwardControl,
     FeedforwardParams,
@@ -27,6 +42,12 @@ from science.feedback.controls import (
 )
 from science.feedback.decoding import SourceDecoding, decode_sources
 from science.feedback.dependence import Dependence, dependence
+from science.feedback.freeze_tests import (
+    FreezeParams,
+    FreezeTest,
+    check_freezing,
+    freeze_test,
+)
 from science.feedback.freezing import FreezeResult, FreezeTraces, freeze_experiment
 from science.feedback.kernels import kernel_width, modulation_kernel
 from science.feedback.linear_map import LinearMap, fit_linear_map, r_squared
@@ -49,7 +70,7 @@ from science.feedback.subspaces import (
     principal_components,
 )
 from science.feedback.task import Batch, FeedbackTask, draw_batch, draw_segment, mix, segment
-from science.feedback.testing import ContextTraces, run_contexts
+from science.feedback.testing import Conditions, ContextTraces, run_contexts
 from science.feedback.training import FeedbackTrainee, FeedbackTraining, source_loss
 from science.feedback.unmixing import deviation, effective_weights, inverse_distance
 from science.feedback.weights import from_published, pack, unpack
@@ -57,12 +78,19 @@ from science.feedback.weights import from_published, pack, unpack
 __all__ = [
     "Batch",
     "ChordParams",
+    "Conditions",
     "ContextDecoding",
     "ContextDecodingParams",
+    "ContextGridParams",
     "ContextParams",
+    "ContextTest",
+    "ContextTestParams",
     "ContextTraces",
+    "ControlParams",
+    "ControlTest",
     "DaleParams",
     "DaleRateNet",
+    "Decoder",
     "Dependence",
     "DirectDemixNet",
     "DirectParams",
@@ -73,12 +101,15 @@ __all__ = [
     "FeedbackTraining",
     "FeedforwardControl",
     "FeedforwardParams",
+    "FreezeParams",
     "FreezeResult",
+    "FreezeTest",
     "FreezeTraces",
     "LinearMap",
     "Mixtures",
     "ModulationNet",
     "ModulationParams",
+    "PopulationTest",
     "PrincipalComponents",
     "Rollout",
     "SignalClarity",
@@ -90,9 +121,15 @@ __all__ = [
     "UnmixingModel",
     "UnmixingParams",
     "WaveParams",
+    "check_freezing",
+    "check_grid",
+    "check_test",
     "context_distance",
     "context_grid",
+    "context_grid_test",
+    "context_test",
     "contexts",
+    "control_test",
     "decode_context",
     "decode_sources",
     "dependence",
@@ -106,6 +143,7 @@ __all__ = [
     "fit_linear_map",
     "fitted_plane_normal",
     "freeze_experiment",
+    "freeze_test",
     "from_published",
     "image_plane_normal",
     "inverse_distance",
@@ -113,6 +151,7 @@ __all__ = [
     "kernel_width",
     "linear_control",
     "mean_activity",
+    "means",
     "mix",
     "modulation_kernel",
     "pack",

@@ -67,10 +67,10 @@ def mean_activity(activity: ArrayLike, n_last: int = 500) -> Floats:
     ValueError
         If there are not so many samples.
     """
-    activity = np.asarray(activity, np.float64)
+    activity = np.asarray(activity)
     if activity.ndim < 2 or not 0 < n_last <= activity.shape[-2]:
         raise ValueError(f"there are no last {n_last} samples in activity {activity.shape}")
-    return activity[..., -n_last:, :].mean(-2)
+    return activity[..., -n_last:, :].mean(-2, dtype=np.float64)
 
 
 def decode_context(

@@ -68,7 +68,7 @@ def decode_sources(population: ArrayLike, sources: ArrayLike, n_train: int = 10)
     ValueError
         If shapes do not fit, values are not finite, or no context is left to train or to test.
     """
-    population, sources = np.asarray(population, np.float64), np.asarray(sources, np.float64)
+    population, sources = np.asarray(population), np.asarray(sources)
     if min(population.ndim, sources.ndim) < 3 or population.shape[:-1] != sources.shape[:-1]:
         raise ValueError(
             "population and sources must be (..., n_contexts, n_samples, n) that differ in n only, "
@@ -86,6 +86,6 @@ def decode_sources(population: ArrayLike, sources: ArrayLike, n_train: int = 10)
     return SourceDecoding(r_squared(sources[test], decoded))
 
 
-def _all_samples(traces: Floats) -> Floats:
+def _all_samples(traces: NDArray[np.number]) -> NDArray[np.number]:
     """Contexts one after the other, (..., n_contexts * n_samples, n)."""
     return traces.reshape(*traces.shape[:-3], -1, traces.shape[-1])

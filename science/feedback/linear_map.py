@@ -31,8 +31,9 @@ class LinearMap:
 def fit_linear_map(inputs: ArrayLike, targets: ArrayLike) -> LinearMap:
     """Fit targets by ordinary least squares with an intercept.
 
-    Directions in which the inputs do not vary, but for rounding, get no weight. So a population of
-    rank 8, as that of a `SpatialNet` is, does no harm.
+    Directions in which the inputs do not vary, but for the rounding of their type, get no weight:
+    a population of rank 8, as that of a `SpatialNet` is, does no harm. Give inputs that were
+    computed in float32 as such.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ def fit_linear_map(inputs: ArrayLike, targets: ArrayLike) -> LinearMap:
     ValueError
         If shapes do not fit, or anything is not finite.
     """
-    inputs, targets = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
+    inputs, targets = np.asarray(inputs), np.asarray(targets, np.float64)
+    precision = np.finfo(inputs.dtype if inputs.dtype.kind == "f" else np.float64).eps
+    inputs = inputs.astype(np.float64)
     if min(inputs.ndim, targets.ndim) < 2 or inputs.shape[-2] != targets.shape[-2]:
         raise ValueError(
             "inputs and targets must be (..., n_samples, n) with equal samples, got "
@@ -60,7 +63,7 @@ def fit_linear_map(inputs: ArrayLike, targets: ArrayLike) -> LinearMap:
         raise ValueError("least squares needs finite inputs and targets: leave out other samples")
     input_mean, target_mean = inputs.mean(-2, keepdims=True), targets.mean(-2, keepdims=True)
     centred = inputs - input_mean
-    smallest = np.finfo(np.float64).eps * max(centred.shape[-2:])
+    smallest = precision * np.sqrt(max(centred.shape[-2:]))
     weights = np.linalg.pinv(centred, rcond=smallest) @ (targets - target_mean)
     return LinearMap(weights, target_mean - input_mean @ weights)
 

@@ -7,15 +7,40 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from science.feedback.network import FeedbackNetwork
 from science.feedback.task import FeedbackTask, mix, segment
+from science.params import NonNegative, Params
 
 GAIN_SD = 0.1
 """Of the initial gains of "dale" networks, ten times that of training."""
 
 Floats = NDArray[np.float32]
+
+
+class Conditions(Params):
+    """Where a test may differ from the task that a network was trained on.
+
+    Attributes
+    ----------
+    n_steps : int, optional
+        In a context; by default the task's.
+    noise : float, optional
+        Standard deviation of what is added to every input; by default the task's.
+    seed : int
+        Of contexts, noise and initial gains.
+    """
+
+    n_steps: int | None = Field(None, ge=10)
+    noise: NonNegative | None = None
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    def of(self, task: FeedbackTask) -> FeedbackTask:
+        """Return a task under these conditions."""
+        given = {"n_steps": self.n_steps, "noise": self.noise}
+        return task.model_copy(update={n: v for n, v in given.items() if v is not None})
 
 
 @dataclass(frozen=True)

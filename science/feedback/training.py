@@ -1,5 +1,7 @@
 """Training of feedback-modulated networks on contexts drawn as they are needed (naumann22 3)."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -65,6 +67,21 @@ def source_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     total = F.smooth_l1_loss(outputs, targets.expand_as(outputs), reduction="sum")
     return total / (outputs.shape[0] * outputs.shape[2])
+
+
+class HeldOut(NamedTuple):
+    """Losses per context, sum over its steps.
+
+    Attributes
+    ----------
+    loss : float
+        Of the network.
+    silent_loss : float
+        If all outputs were 0.
+    """
+
+    loss: float
+    silent_loss: float
 
 
 class Carried(nn.Module):
@@ -158,9 +175,15 @@ class FeedbackTrainee:
         network.carried.put(found.state)
         return {name: term.item() for name, term in terms.items()}
 
-    def score(self, network: FeedbackNetwork) -> float:
-        """Return the negative loss per held-out context."""
+    def held_out(self, network: FeedbackNetwork) -> HeldOut:
+        """Return the losses in contexts that are never trained on."""
         network.eval()
         contexts, rng = self._held_out[None], np.random.default_rng(HELD_OUT_SEED)
         traces = run_contexts(network, self._task, contexts, rng, with_activity=False)
-        return -float(traces.loss.mean())
+        targets = torch.from_numpy(traces.targets)
+        silent = source_loss(torch.zeros_like(targets), targets)
+        return HeldOut(float(traces.loss.mean()), silent.item())
+
+    def score(self, network: FeedbackNetwork) -> float:
+        """Return the negative loss per held-out context."""
+        return -self.held_out(network).loss

@@ -8,13 +8,13 @@ from foragers import BOX, Foragers, mapped, source, tracked
 from miniature import row_counts
 from typer.testing import CliRunner
 
+from pipeline.any_study import FAMILIES, read_any_study
 from pipeline.cli import app
 from pipeline.deletion import delete_rows
 from pipeline.demo import STUDIES
 from pipeline.ingest.open_field import insert_open_field
-from pipeline.navigation_study import NavigationStudy, read_any_study, register_navigation
+from pipeline.navigation_study import NavigationStudy, register_navigation
 from pipeline.status import status
-from pipeline.study import Study
 from pipeline.study_file import BadStudy
 from schemas.dataset import TaskConfig, TrainingSet
 from schemas.model import TrainedModel, TrainingPlan
@@ -82,8 +82,14 @@ def recorded(foragers, seed):
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.stem)
 def test_all_studies_that_are_shipped_can_be_read(path):
-    navigation = 'family = "navigation"' in path.read_text()
-    assert isinstance(read_any_study(path), NavigationStudy if navigation else Study)
+    named = re.search('^family = "(.+)"', path.read_text(), re.MULTILINE)
+    assert type(read_any_study(path)) is FAMILIES[named[1] if named else "image"][0]
+
+
+def test_a_family_that_does_not_exist_is_refused(tmp_path):
+    (tmp_path / "s.toml").write_text('family = "olfaction"')
+    with pytest.raises(BadStudy, match=r"no family 'olfaction', write one of image, navigation"):
+        read_any_study(tmp_path / "s.toml")
 
 
 @pytest.mark.parametrize(

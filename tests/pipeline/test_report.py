@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sketchbook import watched
 
 import pipeline.report as report
 from pipeline.configurations import flat
@@ -255,22 +256,11 @@ def view(populated, tmp_path):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """Collect the arguments of two figures, by name."""
-    calls = {}
-
-    def watch(module, name):
-        original = getattr(module, name)
-
-        def draw(*arguments):
-            calls.setdefault(name, []).append(arguments)
-            return original(*arguments)
-
-        monkeypatch.setattr(module, name, draw)
-
-    watch(report_models, "learning_curves")
-    watch(model_figures, "receptive_fields")
-    return calls
+def drawn():
+    """Collects the arguments of two figures, by name."""
+    functions = {report_models: ("learning_curves",), model_figures: ("receptive_fields",)}
+    with watched(functions) as calls:
+        yield calls
 
 
 def test_the_table_of_models_holds_the_medians_of_the_ensemble(populated, view):

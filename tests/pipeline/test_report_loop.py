@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from miniature import DAY_2, DAY_3, STIMULUS
+from sketchbook import watched
 from test_report import Reader, bars, empty_page, full_loop, written
 
 from pipeline.report import loop_figures
@@ -232,22 +233,10 @@ def test_pools_come_alone_and_then_together(view):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """Collect what the figures of the loop are made of, by name."""
-    calls = {}
-
-    def watch(name):
-        original = getattr(loop_figures, name)
-
-        def draw(*arguments):
-            calls.setdefault(name, []).append(arguments)
-            return original(*arguments)
-
-        monkeypatch.setattr(loop_figures, name, draw)
-
-    for name in ("confusions", "population", "pairs"):
-        watch(name)
-    return calls
+def drawn():
+    """Collects what the figures of the loop are made of, by name."""
+    with watched({loop_figures: ("confusions", "population", "pairs")}) as calls:
+        yield calls
 
 
 def test_the_drawn_matrices_are_those_of_the_tables(populated, view, drawn):

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from foragers import mapped, source
 from matplotlib.colors import to_hex
+from sketchbook import Sketchbook, watched
 from test_report import Reader, empty_page, full_page, written
 
 import pipeline.report as report
 from pipeline.ingest.open_field import insert_open_field
 from pipeline.ingest.virtual_rat import ingest_virtual_rat
 from pipeline.navigation_study import NavigationStudy, register_navigation
-from pipeline.report import fit_figures, navigation_figures
+from pipeline.report import fit_figures, navigation_figures, path_integrators
+from pipeline.report.error_curves import ErrorCurve, error_curves
 from pipeline.report.fit_figures import Explained, against_animals, strips
 from pipeline.report.fits import image_fits, map_words, rate_map_fits
 from pipeline.report.navigation import navigation
 from pipeline.report.navigation_figures import (
-    DecodingCurve,
     MappedUnit,
-    decoding_curves,
     grid_score_distributions,
     mapped_units,
     walks,
@@ -84,12 +84,13 @@ def texts(axis):
 
 def curve(name, errors, best_epoch=1, standing=20.0, centre=80.0):
     epochs = np.arange(1, len(errors) + 1)
-    return DecodingCurve(name, epochs, np.array(errors), best_epoch, standing, centre)
+    levels = {"standing still": standing, "chance": centre}
+    return ErrorCurve(name, epochs, np.array(errors), best_epoch, levels)
 
 
 def test_seeds_share_a_colour_and_levels_are_dashed():
     curves = [curve("a", [70.0, 9, 8], 3), curve("a", [60.0, 7], 2), curve("b", [75.0, NAN], 0)]
-    (ax,) = written(decoding_curves({"task": curves})).axes
+    (ax,) = written(error_curves({"task": curves}, "cm")).axes
     assert ax.get_yscale() == "log"
     lines = [line for line in ax.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 1]
     assert [line.get_color() for line in lines] == [MAIN, MAIN, SECOND]
@@ -103,7 +104,7 @@ def test_seeds_share_a_colour_and_levels_are_dashed():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_every_task_has_a_panel(n):
-    figure = written(decoding_curves({str(i): [curve("a", [9.0, 8])] for i in range(n)}))
+    figure = written(error_curves({str(i): [curve("a", [9.0, 8])] for i in range(n)}, "cm"))
     assert sum(ax.axison for ax in figure.axes) == n
 
 
@@ -309,33 +310,15 @@ def smooth_maps(shape, n):
     return np.stack([np.cos(x / (2 + i)) + np.cos(y / 2) + 2 for i in range(n)], -1)
 
 
-class Sketchbook:
-    """Takes figures without drawing them, which tests of figures do."""
-
-    def add(self, name, figure, alt, caption=""):
-        assert figure.axes
-        return Picture(f"{name}.png", alt, None, caption)
-
-
 @pytest.fixture(scope="module")
 def drawn():
     """Collects what figures are made of, by name."""
-    calls = {}
-
-    def watch(module, name):
-        original = getattr(module, name)
-
-        def draw(*arguments):
-            calls.setdefault(name, []).append(arguments)
-            return original(*arguments)
-
-        patch.setattr(module, name, draw)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("decoding_curves", "walks", "mapped_units", "grid_score_distributions"):
-            watch(navigation_figures, name)
-        for name in ("strips", "against_animals"):
-            watch(fit_figures, name)
+    functions = {
+        path_integrators: ("error_curves",),
+        navigation_figures: ("walks", "mapped_units", "grid_score_distributions"),
+        fit_figures: ("strips", "against_animals"),
+    }
+    with watched(functions) as calls:
         yield calls
 
 
@@ -368,7 +351,7 @@ def test_plans_are_described_from_the_best_to_the_worst(study, view, drawn):
         assert plan.standing < plan.centre
     assert [p.n_epochs for p in own] == [3, 0]
     assert view.integrators.plans == sorted(view.integrators.plans, key=lambda p: p.error)
-    (tasks,) = drawn["decoding_curves"][0]
+    tasks, _ = drawn["error_curves"][0]
     curves = tasks[own[0].task]
     assert {c.name for c in curves} == {"RNN relu 13"}
     epochs = (TrainedModel.Epoch & study["plans"]["rnn"]).to_arrays(

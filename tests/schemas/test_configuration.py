@@ -10,9 +10,16 @@ from miniature import row_counts
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.cell_match import MatchMethod
+from schemas.coding import CodeAnalysisConfig
 from schemas.configuration import configuration_hash
 from schemas.controls import ContrastRule, FieldMethod, GaborMethod
 from schemas.dataset import DataConfig, SplitConfig, StaticMultiDataset, TaskConfig
+from schemas.feedback import (
+    ContextDecodingConfig,
+    ContextTestConfig,
+    FeedbackControlConfig,
+    FreezeConfig,
+)
 from schemas.mei import MaskMethod, MEIMethod, SelectionRule
 from schemas.mei_variants import DiverseMethod, SurroundMethod
 from schemas.model_config import (
@@ -108,6 +115,11 @@ OTHER_THAN_DEFAULT = {
     ModelMapConfig: {"layers": ["dc", "pre_g"], "seed": 7},
     NeuralMapConfig: {"map": {"map_type": "pls", "n_components": 3}, "train_frac": "quad"},
     FeatureConfig: {"layer": "core", "grid": 3},
+    ContextTestConfig: {"n_contexts": 12, "noise": 0.3},
+    FreezeConfig: {"n_pairs": 7, "late_fraction": 0.35},
+    ContextDecodingConfig: {"n_grid": 9, "min_determinant": 0.15},
+    FeedbackControlConfig: {"n_fit": 100, "feedforward": {"window": 9, "hidden": [7]}},
+    CodeAnalysisConfig: {"n_stimuli": 500, "window": 35, "seed": 7},
 }
 
 

@@ -229,7 +229,7 @@ def path_integrator(tables):
     config = PathIntegratorConfig(type="rnn", n_units=6)
     plan = (
         TrainingSet.register_task(TaskConfig.register(TASK))
-        | ModelConfig.register_path_integrator(config)
+        | ModelConfig.register_task_driven("navigation", config)
         | TrainConfig.register(training)
         | SeedSet.register([3])
     )

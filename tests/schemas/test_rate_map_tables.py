@@ -280,7 +280,7 @@ def trained(field):
     )
     plan = (
         TrainingSet.register_task(TaskConfig.register(TASK))
-        | ModelConfig.register_path_integrator(PathIntegratorConfig(n_units=8))
+        | ModelConfig.register_task_driven("navigation", PathIntegratorConfig(n_units=8))
         | TrainConfig.register(training)
         | SeedSet.register((1, 6))
     )

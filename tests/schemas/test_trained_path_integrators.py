@@ -39,7 +39,7 @@ def plan_of(config=None, training=TRAINING, task=TASK):
     config = config or PathIntegratorConfig(type="rnn", n_units=8)
     plan = (
         TrainingSet.register_task(TaskConfig.register(task))
-        | ModelConfig.register_path_integrator(config)
+        | ModelConfig.register_task_driven("navigation", config)
         | TrainConfig.register(training)
         | SeedSet.register(SEEDS)
     )

@@ -328,18 +328,20 @@ def test_front_is_that_of_all_pairs():
             np.testing.assert_array_equal(non_dominated(rate, distortion), expected)
 
 
-def test_curve_over_trials_and_its_distance_to_the_ideal_line():
-    rate = np.array([[0.5, 0.7], [1.0, 1.2]])
-    entropy_of_prior = 2.4
-    excess = np.array([[0.1, 0.3], [0.0, 0.05]])
-    curve = rate_distortion_curve(rate, entropy_of_prior - rate + excess, entropy_of_prior)
-    np.testing.assert_allclose(curve.rate, [0.6, 1.1])
-    np.testing.assert_allclose(curve.rate_sd, [0.2 / np.sqrt(2)] * 2)
-    np.testing.assert_allclose(curve.excess, [0.2, 0.025])
-    np.testing.assert_allclose(curve.distortion, [1.9 + 0.1, 1.35 - 0.025])
-    np.testing.assert_array_equal(curve.on_front, [[True, False], [True, True]])
-    alone = rate_distortion_curve(rate[:, :1], rate[:, 1:], entropy_of_prior)
-    assert np.isnan(alone.rate_sd).all()
+def test_curve_over_models_and_its_distance_to_the_ideal_line():
+    entropy_of_prior, target = 2.4, [1, 0, 3, 1, 0]
+    rate = np.array([1.0, 0.5, 2.0, 1.2, 0.7])
+    excess = np.array([0.0, 0.1, 0.02, 0.05, 0.3])
+    distortion = entropy_of_prior - rate + excess
+    curve = rate_distortion_curve(rate, distortion, target, 4, entropy_of_prior)
+    assert curve.n_models.tolist() == [2, 2, 0, 1]
+    np.testing.assert_allclose(curve.rate, [0.6, 1.1, np.nan, 2.0])
+    np.testing.assert_allclose(curve.rate_sd, [0.2 / np.sqrt(2)] * 2 + [np.nan] * 2)
+    np.testing.assert_allclose(curve.excess, [0.2, 0.025, np.nan, 0.02])
+    np.testing.assert_allclose(curve.distortion, [1.9 + 0.1, 1.35 - 0.025, np.nan, 0.42])
+    assert curve.on_front.tolist() == [True, True, True, True, False]
+    nothing = rate_distortion_curve([], [], [], 2, entropy_of_prior)
+    assert nothing.n_models.tolist() == [0, 0] and np.isnan(nothing.rate).all()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_curve_over_trials_and_its_distance_to_the_ideal_line():
         (lambda: silverman_bandwidth([1.0, 1.0]), "differ"),
         (lambda: non_dominated([1.0, np.nan], [0.0, 1.0]), "diverged"),
         (lambda: non_dominated([1.0], [0.0, 1.0]), "must be"),
-        (lambda: rate_distortion_curve([1.0], [1.0], 2.0), "n_targets"),
+        (lambda: rate_distortion_curve([1.0], [1.0], [3], 3, 2.0), "one of 3"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -193,8 +193,8 @@ def test_60_epochs_of_training(folder, name, target, step_size, atol, atol_param
     pair = CodingModels(alone.config, 2, alone.words.dtype)
     pair.load_state_dict({n: torch.cat([v, v]) for n, v in alone.state_dict().items()})
     x = torch.tensor(golden["x_train"]).T.expand(2, -1)
-    training = CodingTraining(target_rate=target, legacy=True)
-    assert training.step_size == step_size
+    training = CodingTraining(target_rates=(target,), legacy=True)
+    assert training.step_sizes == (step_size,)
     targets = torch.tensor([target, 0.3], dtype=torch.float64)
     optimizer = AdamOfModels(
         pair.parameters(), torch.tensor([step_size, 3e-3], dtype=torch.float64)

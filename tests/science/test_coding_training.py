@@ -18,15 +18,14 @@ from science.coding import (
     MixtureStimulus,
     SpeedStimulus,
     evaluate,
-    train_sweep,
 )
 from science.coding.adam import AdamOfModels
-from science.params import grid
 from science.training import Training, train
 
 CONFIG = CodingConfig(n_neurons=4, n_hidden=10)
 TASK = CodingTask(n_train=70, n_test=50)
-SHORT = CodingTraining(n_epochs=3, batch_size=32, dtype="float64", target_rate=0.8)
+TARGETS = (0.3, 0.8, 1.6)
+SHORT = CodingTraining(n_epochs=3, batch_size=32, dtype="float64", target_rates=TARGETS)
 STIMULI = [
     GaussianStimulus(),
     LogNormalStimulus(),
@@ -40,43 +39,76 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
+def trained(targets, seed=1, config=CONFIG, **changes):
+    """Train codes of targets together: the models after the last epoch, with their history."""
+    training = SHORT.model_copy(update={"target_rates": targets, **changes})
+    return train(CodingTrainee(config, training, TASK), seed).network
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_together_each_is_as_if_alone(legacy):
-    base = SHORT.model_copy(update={"legacy": legacy})
-    trainings = grid(base, {"target_rate": [0.3, 1.6], "learning_rate": [None, 0.01]})
-    trainings, seeds = [*trainings[1:], trainings[-1]], [1, 1, 1, 2]
     config = CONFIG.model_copy(update={"legacy": legacy})
-    sweep = train_sweep(config, TASK, trainings, seeds)
-    assert len({values.item() for values in sweep.distortion[-1]}) == 4
-    for index, (training, seed) in enumerate(zip(trainings, seeds, strict=True)):
-        alone = train_sweep(config, TASK, [training], [seed])
-        for name in ("distortion", "rate", "beta", "loss"):
-            values, expected = (getattr(s, name) for s in (sweep, alone))
-            torch.testing.assert_close(values[:, [index]], expected, rtol=0, atol=1e-10)
-        state = alone.models.state_dict()
-        for name, values in sweep.models.member(index).state_dict().items():
+    together = trained(TARGETS, config=config, legacy=legacy)
+    assert len(set(together.history.values[0, -1].tolist())) == len(TARGETS)
+    for index, target in enumerate(TARGETS):
+        alone = trained((target,), config=config, legacy=legacy)
+        curves = together.history.values[..., [index]]
+        torch.testing.assert_close(curves, alone.history.values, rtol=0, atol=1e-10)
+        state = alone.state_dict()
+        for name, values in together.member(index).state_dict().items():
             torch.testing.assert_close(values, state[name], rtol=0, atol=1e-10)
-        # and as the loop that trains any family has it
-        run = Training(CodingTrainee(config, training, TASK), seed)
-        losses = [run.run_epoch().losses for _ in range(base.n_epochs)]
-        for name in ("distortion", "rate"):
-            found = [epoch[name] for epoch in losses]
-            np.testing.assert_allclose(found, getattr(sweep, name)[:, index], rtol=0, atol=1e-10)
+    other = trained(TARGETS, seed=2, config=config, legacy=legacy).history.values
+    assert (other[0, 0] != together.history.values[0, 0]).all()
+
+
+def test_codes_of_a_seed_start_alike_from_its_sample():
+    network = CodingTrainee(CONFIG, SHORT, TASK).build(generator(5))
+    assert torch.equal(network.stimuli, TASK.stimulus.sample(70, generator(5)))
+    for values in network.parameters():
+        assert len(values) == len(TARGETS) and torch.equal(values, values[:1].expand_as(values))
+    trainee = CodingTrainee(CONFIG, SHORT, TASK)
+    assert trainee.optimizer(network, 1e-3).param_groups[0]["lr"].tolist() == [1e-4, 1e-4, 1e-3]
 
 
 def test_beta_follows_the_rate_and_is_cut_at_0():
-    low, high = (SHORT.model_copy(update={"target_rate": rate}) for rate in (0.05, 2.7))
-    sweep = train_sweep(CONFIG, TASK, [low, high], [0, 0])
+    _, rate, beta = trained((0.05, 2.7)).history.values
     targets = torch.tensor([0.05, 2.7], dtype=torch.float64)
-    assert (sweep.beta[0] == 1).all()
-    moved = (sweep.beta[:-1] + 0.1 * (sweep.rate[:-1] - targets)).clamp(min=0)
-    torch.testing.assert_close(sweep.beta[1:], moved, rtol=0, atol=1e-12)
-    quick = high.model_copy(update={"beta_rate": 10.0})
-    assert (train_sweep(CONFIG, TASK, [quick], [0]).beta[1:] == 0).all()
+    assert (beta[0] == 1).all()
+    moved = (beta[:-1] + 0.1 * (rate[:-1] - targets)).clamp(min=0)
+    torch.testing.assert_close(beta[1:], moved, rtol=0, atol=1e-12)
+    assert (trained((2.7,), beta_rate=10.0).history.values[2, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_code_that_is_not_finite_stops_only_itself(value):
+    trainee = CodingTrainee(CONFIG, SHORT, TASK)
+    run, untouched = Training(trainee, 1), trained(TARGETS)
+    with torch.no_grad():
+        run.parts[0].decoder.output_bias[1] = value
+    while not run.finished:
+        run.run_epoch()
+    result, others = run.result(), [0, 2]
+    assert (result.status, result.best_epoch) == ("ok", SHORT.n_epochs)
+    assert math.isfinite(result.score) and all(math.isfinite(e.train_loss) for e in result.curve)
+    curves = result.network.history.values
+    assert not curves[0, :, 1].isfinite().any()
+    expected = untouched.history.values
+    torch.testing.assert_close(curves[..., others], expected[..., others], rtol=0, atol=1e-10)
+    distortion, _ = trainee.held_out(result.network)
+    assert distortion.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_without_any_finite_code_training_ends(value):
+    run = Training(CodingTrainee(CONFIG, SHORT, TASK), 1)
+    with torch.no_grad():
+        run.parts[0].decoder.output_bias.fill_(value)
+    run.run_epoch()
+    assert run.finished and run.result().status == "nonfinite"
 
 
 def test_without_beta_the_prior_still_follows_the_rate_but_in_legacy():
-    models = train_sweep(CONFIG, TASK, [SHORT], [0]).models
+    models = trained((0.8,))
     x, none = torch.linspace(0.5, 8, 50, dtype=torch.float64)[None], torch.zeros(1)
     names = [name for name, _ in models.named_parameters()]
 
@@ -117,24 +149,44 @@ def test_adam_of_models_is_adam():
         torch.testing.assert_close(parameter.data, expected.data, rtol=0, atol=1e-14)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_result():
-    trainee = CodingTrainee(CONFIG, SHORT, TASK)
-    whole = train(trainee, 3)
+@pytest.mark.parametrize("n_epochs", [1, 2])
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(n_epochs):
+    whole = train(CodingTrainee(CONFIG, SHORT, TASK), 3)
     killed = Training(CodingTrainee(CONFIG, SHORT, TASK), 3)
-    killed.run_epoch()
-    killed.run_epoch()
+    for _ in range(n_epochs):
+        killed.run_epoch()
     resumed = train(CodingTrainee(CONFIG, SHORT, TASK), 3, killed.checkpoint())
     assert resumed.curve == whole.curve and resumed.score == whole.score
     state = whole.network.state_dict()
+    assert "history.values" in state and state["history.n_epochs"] == SHORT.n_epochs
     assert all(torch.equal(v, state[name]) for name, v in resumed.network.state_dict().items())
+
+
+def test_the_last_state_is_the_result_and_scored_at_the_last_epoch():
+    training = SHORT.model_copy(update={"n_epochs": 5, "score_every": 2, "learning_rate": 3.0})
+    trainee = CodingTrainee(CONFIG, training, TASK)
+    result = train(trainee, 1)
+    assert [record.score is not None for record in result.curve] == [False, True, False, True, True]
+    scores = [record.score for record in result.curve if record.score is not None]
+    # steps that are far too large: it was better before
+    assert result.score == scores[-1] < max(scores) and result.best_epoch == 5
+    assert trainee.score(result.network) == result.score
+
+
+def test_without_epochs_codes_stay_as_they_were_drawn():
+    trainee = CodingTrainee(CONFIG, SHORT.model_copy(update={"n_epochs": 0}), TASK)
+    result = train(trainee, 1)
+    assert (result.status, result.curve, result.best_epoch) == ("ok", [], 0)
+    drawn = trainee.build(generator(1)).state_dict()
+    assert all(torch.equal(v, drawn[name]) for name, v in result.network.state_dict().items())
 
 
 def test_score_is_the_loss_with_what_is_missing_from_the_target():
     trainee = CodingTrainee(CONFIG, SHORT, TASK)
     network = trainee.build(generator(0))
     x = TASK.stimulus.sample(50, generator(2**32 - 1))
-    distortion, rate = (values.item() for values in evaluate(network, x))
-    expected = -(distortion + rate + abs(rate - 0.8))
+    distortion, rate = (values[0].item() for values in evaluate(network, x))
+    expected = -np.mean([distortion + rate + abs(rate - target) for target in TARGETS])
     assert trainee.score(network) == pytest.approx(expected, abs=1e-12)
 
 
@@ -151,31 +203,33 @@ def test_score_is_the_loss_with_what_is_missing_from_the_target():
     ],
 )
 def test_targets_that_words_cannot_carry_are_refused(config, limit):
-    at, above = (SHORT.model_copy(update={"target_rate": limit * f}) for f in (1, 1.001))
+    at = SHORT.model_copy(update={"target_rates": (0.1, limit)})
     CodingTrainee(config, at, TASK)
+    above = SHORT.model_copy(update={"target_rates": (0.1, limit * 1.001)})
     with pytest.raises(ValueError, match=rf"not in \(0, {limit:.4g}\]"):
         CodingTrainee(config, above, TASK)
-    with pytest.raises(ValueError, match=rf"not in \(0, {limit:.4g}\]"):
-        train_sweep(config, TASK, [at, above], [0, 1])
-    with pytest.raises(ValidationError, match="greater than 0"):
-        CodingTraining(target_rate=0)
 
 
-def test_sweeps_that_are_none_are_refused():
-    with pytest.raises(ValueError, match="1 trainings and 2 seeds"):
-        train_sweep(CONFIG, TASK, [SHORT], [0, 1])
-    other = SHORT.model_copy(update={"n_epochs": 7})
-    with pytest.raises(ValueError, match="only differ in target and learning rate"):
-        train_sweep(CONFIG, TASK, [SHORT, other], [0, 1])
-    large = CodingConfig(n_neurons=18)
-    with pytest.raises(ValueError, match="GiB of memory"):
-        train_sweep(large, TASK, [SHORT] * 200, list(range(200)))
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [((0.0,), "greater than 0"), ((), "at least 1 item"), ((0.5, 1, 0.5), "occurs twice")],
+)
+def test_targets_that_are_none_are_refused(targets, message):
+    with pytest.raises(ValidationError, match=message):
+        CodingTraining(target_rates=targets)
 
 
-def test_step_size_follows_the_target():
-    sizes = [CodingTraining(target_rate=rate).step_size for rate in (0.2, 1.49, 1.5, 2.6)]
-    assert sizes == [1e-4, 1e-4, 1e-3, 1e-3]
-    assert CodingTraining(learning_rate=0.5).step_size == 0.5
+def test_too_many_words_for_all_targets_together_are_refused():
+    targets = tuple(np.linspace(0.1, 2, 200).tolist())
+    trainee = CodingTrainee(CodingConfig(n_neurons=18), CodingTraining(target_rates=targets), TASK)
+    with pytest.raises(ValueError, match=r"200 model\(s\) with 2\^18 words .* GiB of memory"):
+        trainee.build(generator(0))
+
+
+def test_step_sizes_follow_the_targets():
+    targets = (0.2, 1.49, 1.5, 2.6)
+    assert CodingTraining(target_rates=targets).step_sizes == (1e-4, 1e-4, 1e-3, 1e-3)
+    assert CodingTraining(target_rates=targets, learning_rate=0.5).step_sizes == (0.5,) * 4
 
 
 @pytest.mark.parametrize("stimulus", STIMULI)
