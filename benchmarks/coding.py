@@ -122,20 +122,31 @@ def together(trainee: CodingTrainee, training: CodingTraining) -> tuple[float, T
     return time.perf_counter() - started, models.history.values
 
 
+def alone(trainee: CodingTrainee, training: CodingTraining) -> tuple[float, Tensor]:
+    """Seconds and curves of the same program with one model at a time, (3, n_epochs, K)."""
+    single = [training.model_copy(update={"target_rates": (t,)}) for t in training.target_rates]
+    seconds, curves = zip(
+        *(together(CodingTrainee(CONFIG, t, TASK), t) for t in single), strict=True
+    )
+    return sum(seconds), torch.cat(curves, -1)
+
+
 def compare(n_models: int, n_epochs: int, dtype: str) -> dict[str, Any]:
     """Seconds of training, and the largest difference of the curves."""
     targets = tuple(torch.linspace(LOWEST, HIGHEST, n_models, dtype=torch.float64).tolist())
     training = CodingTraining(target_rates=targets, n_epochs=n_epochs, dtype=dtype, legacy=True)
     trainee = CodingTrainee(CONFIG, training, TASK)
     together(trainee, training)  # warms up
-    (seconds, found), (plain_seconds, expected) = (
-        train(trainee, training) for train in (together, one_after_the_other)
+    (seconds, found), (plain_seconds, expected), (alone_seconds, own) = (
+        train(trainee, training) for train in (together, one_after_the_other, alone)
     )
-    difference = (found - expected).abs().max().item()
+    difference = max((found - other).abs().max().item() for other in (expected, own))
     return {
         "seconds": round(seconds, 3),
         "plain_seconds": round(plain_seconds, 3),
         "ratio": round(plain_seconds / seconds, 2),
+        "alone_seconds": round(alone_seconds, 3),
+        "ratio_to_alone": round(alone_seconds / seconds, 2),
         "max_difference": difference,
         "equal": difference <= AGREEMENT[dtype],
     }

@@ -9,6 +9,9 @@ from pathlib import Path
 # Threads of BLAS wait for each other where cores are few; read when numpy is first imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+# The tests say how wide a terminal is; pytest-xdist would say it before, and rich reads it once.
+os.environ.pop("COLUMNS", None)
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings

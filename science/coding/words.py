@@ -1,5 +1,7 @@
 """All binary words of a population, and the memory that a sum over them needs."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -106,6 +108,12 @@ def word_log_probabilities(logits: Tensor) -> Tensor:
     Tensor, (..., 2**n_neurons)
         Nats, in the order of `binary_words`.
     """
-    words = binary_words(logits.shape[-1], logits.dtype, logits.device)
+    words = _kept_words(logits.shape[-1], logits.dtype, logits.device)
     silence = torch.nn.functional.logsigmoid(-logits).sum(-1, keepdim=True)
     return logits @ words.T + silence
+
+
+@lru_cache(maxsize=16)
+def _kept_words(n_neurons: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Keep the words that every training step needs: making them takes longer than using them."""
+    return binary_words(n_neurons, dtype, device)

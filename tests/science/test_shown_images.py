@@ -106,7 +106,8 @@ def test_images_are_those_of_a_plain_implementation(seed, sigma, mean, contrast,
         return
     step = np.abs(result.pixels[0] - expected)
     assert step.max() <= 1 and step.mean() < 0.1
-    if masked == "no":  # a constant surround may be half a grey level off
+    # a constant surround may be half a grey level off, and low contrast is rounded to few of them
+    if masked == "no" and contrast > 1.5:
         assert result.reached[0]
 
 
