@@ -83,8 +83,9 @@ def statistics(pixels, law, weights=None):
     masked=st.sampled_from(["no", "outside", "inside"]),
 )
 def test_images_are_those_of_a_plain_implementation(seed, sigma, mean, contrast, gammas, masked):
-    # beyond it no image of any kind has this mean and contrast, which is refused
-    assume(contrast < 0.99 * np.sqrt((mean - 0.4) * (45.4 - mean)))
+    # no image has more contrast at this mean; one that has nearly as much is black and white, and
+    # its grey levels jump with the smallest change of the gain
+    assume(contrast < 0.8 * np.sqrt((mean - 0.4) * (45.4 - mean)))
     laws = [GammaFit(45.0, gamma, 0.4, 0.0) for gamma in gammas]
     image = smooth_images(1, sigma=sigma, seed=seed)[0]
     mask = None if masked == "no" else disc(radius=0.1 + (seed % 4) / 10)
@@ -101,11 +102,12 @@ def test_images_are_those_of_a_plain_implementation(seed, sigma, mean, contrast,
     assert result.reached[0] == (error <= 0.01).all()
 
     expected = reference(image, *laws, mean, contrast, mask, inside)
-    if expected is None:
-        assert not result.reached[0]
+    if expected is None:  # no gain has this contrast, but one may be within the percent
         return
     step = np.abs(result.pixels[0] - expected)
-    assert step.max() <= 1 and step.mean() < 0.1
+    light = np.abs(laws[1].luminance(result.pixels[0]) - laws[1].luminance(expected))
+    # several of the darkest grey levels are next to no light
+    assert (step[light > 0.01 * mean] <= 1).all() and light.mean() < 0.01 * mean
     # a constant surround may be half a grey level off, and low contrast is rounded to few of them
     if masked == "no" and contrast > 1.5:
         assert result.reached[0]
