@@ -6,6 +6,7 @@ import torch
 
 from science.coding import CodingConfig, CodingTask, CodingTrainee, CodingTraining
 from science.feedback import (
+    ContextTestParams,
     FeedbackTask,
     FeedbackTrainee,
     FeedbackTraining,
@@ -75,7 +76,7 @@ def network(task):
 
 @pytest.fixture(scope="module")
 def tested(network, task):
-    return context_test(network, task)
+    return context_test(network, task, ContextTestParams(n_contexts=40, n_train_contexts=20))
 
 
 def test_the_output_is_clear_while_single_units_are_not(tested):
@@ -87,7 +88,7 @@ def test_the_output_is_clear_while_single_units_are_not(tested):
 def test_sources_are_decoded_from_the_population_and_not_from_the_inputs(tested):
     decoded = {name: found.decoding for name, found in tested.populations.items()}
     assert decoded["population"].median > 0.9 and decoded["population"].mean > 0.85
-    assert decoded["inputs"].median < 0.8 and decoded["inputs"].mean < 0.6
+    assert decoded["inputs"].median < 0.6 and decoded["inputs"].mean < 0.5
 
 
 def test_the_subspace_turns_with_feedback_and_not_with_the_context(network, task):
