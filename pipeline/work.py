@@ -21,6 +21,7 @@ from rich.progress import (
 from pipeline.errors import UserError
 from pipeline.heartbeat import heartbeat, reserved_by_living, return_jobs_of_the_dead
 from pipeline.memory import keep_freed_memory
+from pipeline.queue import refill, work_off
 from pipeline.status import TableStatus, status
 from schemas.graph import STEPS
 
@@ -69,12 +70,12 @@ def work(n_threads: int) -> tuple[int, int]:
 def _one_pass() -> tuple[int, int]:
     n_done = n_failed = 0
     for step in STEPS:
-        result = step.instance.populate(reserve_jobs=True, suppress_errors=True)
-        n_done += result["success_count"]
-        n_failed += len(result["error_list"])
-        if result["success_count"]:
-            logger.info("%s: %d done", step.table.__name__, result["success_count"])
-        for key, message in result["error_list"]:
+        refill(step.instance)
+        done, errors = work_off(step.instance)
+        n_done, n_failed = n_done + done, n_failed + len(errors)
+        if done:
+            logger.info("%s: %d done", step.table.__name__, done)
+        for key, message in errors:
             logger.error("%s %s: %s", step.table.__name__, key, message)
     return n_done, n_failed
 
