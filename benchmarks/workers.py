@@ -1,4 +1,4 @@
-"""What a job costs besides its work: many short jobs and workers, as `inceptionloop work` does them.
+"""What a job costs besides its work: many short jobs and workers, as `inceptionloop work` has them.
 
 Run with ``python benchmarks/workers.py measure --jobs 2000``; the last line is a JSON object.
 A private server in a temporary folder; every worker is a process that fills the queue and works it
