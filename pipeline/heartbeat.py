@@ -42,6 +42,7 @@ def heartbeat() -> Iterator[None]:
         stop.set()
         thread.join(timeout=2 * BEAT_SECONDS)
         (Worker & _me()).delete_quick()
+        return_jobs_of_the_dead()  # its own among them, if it was stopped at work
 
 
 def _beat(stop: threading.Event) -> None:

@@ -2,10 +2,13 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import torch
 from rich.console import Console
@@ -40,6 +43,7 @@ def work(n_threads: int) -> tuple[int, int]:
     """Populate all computed tables until there is nothing left to do.
 
     Ends when two passes in a row find nothing pending and nothing reserved by a living worker.
+    Asked to stop (SIGTERM), it gives back the job that it is at.
 
     Parameters
     ----------
@@ -53,7 +57,7 @@ def work(n_threads: int) -> tuple[int, int]:
     keep_freed_memory()
     torch.set_num_threads(n_threads)
     n_done = n_failed = idle = polls = 0
-    with heartbeat():
+    with _leaving_when_asked(), heartbeat():
         while idle < IDLE_PASSES:
             return_jobs_of_the_dead()
             done, failed = _one_pass()
@@ -65,6 +69,20 @@ def work(n_threads: int) -> tuple[int, int]:
             polls = 0 if worked else min(polls + 1, MAX_POLLS) if others_work else 1
             time.sleep(polls * POLL_SECONDS)
     return n_done, n_failed
+
+
+@contextmanager
+def _leaving_when_asked() -> Iterator[None]:
+    """Make SIGTERM an exception, so that a worker gives back its job and signs off."""
+
+    def leave(signal_number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signal_number)
+
+    earlier = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def _one_pass() -> tuple[int, int]:
