@@ -42,16 +42,18 @@ from pipeline.server import PrivateServer  # noqa: E402
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Divide the tests between processes (`pytest -n 2 --dist loadgroup`), the longest first.
 
-    All that needs the session's database stays in one process, everything else goes by file.
+    All that needs a server stays in one process, but for the demo; everything else goes by file.
     """
-    items.sort(key=lambda item: (item.path.name != "test_demo.py", not _needs_database(item)))
+    groups = {item: _group(item) for item in items}
+    order = ["test_demo.py", "server"]
+    items.sort(key=lambda item: order.index(groups[item]) if groups[item] in order else len(order))
     for item in items:
-        group = "database" if _needs_database(item) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
-def _needs_database(item: pytest.Item) -> bool:
-    return "database" in getattr(item, "fixturenames", ())
+def _group(item: pytest.Item) -> str:
+    demo, fixtures = item.path.name == "test_demo.py", getattr(item, "fixturenames", ())
+    return "server" if "server_program" in fixtures and not demo else item.path.name
 
 
 def _server_program(kind: str) -> str | None:
