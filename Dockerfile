@@ -1,5 +1,5 @@
 # The image of workers, of `init` and of Jupyter; built with a CPU PyTorch unless TORCH says otherwise.
-FROM python:3.11-slim AS build
+FROM python:3.11.16-slim-bookworm AS build
 ARG TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev pkg-config default-libmysqlclient-dev \
@@ -13,17 +13,20 @@ COPY pyproject.toml README.md ./
 COPY science science
 COPY schemas schemas
 COPY pipeline pipeline
-RUN pip install --no-cache-dir ".[sql,notebooks]"
+RUN pip install --no-cache-dir ".[sql,s3,notebooks]"
 
-FROM python:3.11-slim
+FROM python:3.11.16-slim-bookworm
+# `inceptionloop backup` dumps the database with the client of MariaDB.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends graphviz libmariadb3 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 inceptionloop \
+    && apt-get install -y --no-install-recommends graphviz libmariadb3 mariadb-client \
+    && rm -rf /var/lib/apt/lists/*
+# The number of whom the files of passwords belong to, who alone can read them.
+ARG USER_ID=1000
+RUN useradd --create-home --uid ${USER_ID} inceptionloop \
     && install --directory --owner=inceptionloop --mode=750 /data
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH INCEPTIONLOOP_HOME=/data PYTHONUNBUFFERED=1
 USER inceptionloop
 WORKDIR /home/inceptionloop
 VOLUME /data
-CMD ["inceptionloop", "work"]
+CMD ["inceptionloop", "work", "--forever"]

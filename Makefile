@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 RESULTS := .inceptionloop/test
-PYTEST := $(BIN)/pytest -n logical --dist loadgroup --no-loadscope-reorder
+# three: many tests wait for other processes
+PYTEST := $(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 SERVER ?= auto
 export SERVER
 

@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.crew import supervise, threads_per_worker
 from pipeline.database import open_database
 from pipeline.demo import STUDIES
 from pipeline.ingest.virtual import ingest_first_day, load_animal
 from pipeline.study import Study, read_study, register
 from pipeline.truth import WELL_PREDICTED, comparison_summary, comparison_truth, mei_truth
-from pipeline.work import supervise, threads_per_worker
+from pipeline.work import Shift
 from schemas.controls import ContrastRule, GaborMethod
 from schemas.dataset import TargetDataset
 from schemas.mei import MEI, MEIMethod
@@ -177,7 +178,7 @@ def main() -> None:
     ingest_first_day(SCAN, ANIMAL, DESIGN, SEED)
     plans = {method: register(fair_study(method), [SCAN])["plans"]["cnn"] for method in METHODS}
     start = time.perf_counter()
-    if supervise(options.workers, threads_per_worker(options.workers)):
+    if supervise(options.workers, Shift(threads_per_worker(options.workers))):
         raise SystemExit("jobs failed: `INCEPTIONLOOP_PREFIX=fair_ inceptionloop errors`")
     seconds = time.perf_counter() - start
     plan = plans["fixed_contrast"]

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from tqdm import tqdm
 
+from pipeline.crew import supervise, threads_per_worker
 from pipeline.database import open_database
 from pipeline.ingest.arrays import ingest_arrays
 from pipeline.study import Study, read_study, register
-from pipeline.work import supervise, threads_per_worker
+from pipeline.work import Shift
 from schemas.dataset import TargetDataset
 from schemas.loading import load_dataset
 from schemas.mei import MEI, MEIMask
@@ -103,7 +104,7 @@ def main() -> None:
         register(fold_study(study, fold, options.seeds), [SCAN]) for fold in range(options.folds)
     ]
     start = time.perf_counter()
-    if supervise(options.workers, threads_per_worker(options.workers)):
+    if supervise(options.workers, Shift(threads_per_worker(options.workers))):
         raise SystemExit("jobs failed: `INCEPTIONLOOP_PREFIX=v4_ inceptionloop errors`")
     seconds = time.perf_counter() - start
     scores = {"ridge": [], "cnn": [], "linear": []}

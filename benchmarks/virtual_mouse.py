@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
+from pipeline.crew import supervise, threads_per_worker
 from pipeline.database import open_database
 from pipeline.demo import STUDIES
 from pipeline.ingest.virtual import ingest_first_day, load_animal
 from pipeline.study import Study, StudyModel, read_study, register
-from pipeline.work import supervise, threads_per_worker
+from pipeline.work import Shift
 from schemas.dataset import TargetDataset
 from schemas.model import Ensemble, TrainedModel
 from schemas.reliability import Oracle
@@ -117,7 +118,7 @@ def main() -> None:
         ingest_first_day(scans[name], params, DESIGN, SEED, activity="spike_times")
         plans[name] = register(mouse_study(name), [scans[name]])["plans"]
     start = time.perf_counter()
-    if supervise(options.workers, threads_per_worker(options.workers)):
+    if supervise(options.workers, Shift(threads_per_worker(options.workers))):
         raise SystemExit("jobs failed: `INCEPTIONLOOP_PREFIX=mice_ inceptionloop errors`")
     seconds = time.perf_counter() - start
     units = {name: unit_table(scans[name], plans[name], SEEDS[name]) for name in MICE}

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import config, graph, ingest, server, stimulus
+from pipeline.commands import (
+    account,
+    backup,
+    config,
+    explain,
+    garbage,
+    graph,
+    ingest,
+    server,
+    sql,
+    stimulus,
+    upgrade,
+    workers,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +30,14 @@ app.add_typer(server.app, name="server")
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(stimulus.app, name="stimulus")
 app.add_typer(config.app, name="config")
+app.add_typer(account.app, name="account")
 graph.add_to(app)
+garbage.add_to(app)
+backup.add_to(app)
+explain.add_to(app)
+app.command()(upgrade.upgrade)
+workers.add_to(app)
+app.command()(sql.sql)
 
 
 @app.callback()

@@ -4,15 +4,16 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pymysql
 from pymysql import converters
 
-from pipeline.errors import UserError
-from pipeline.server import PrivateServer, Report
+from pipeline.address import Address, DatabaseUnavailable, address
+from pipeline.object_store import use_store
+from pipeline.server import Report
 from pipeline.settings import Settings
 
 with warnings.catch_warnings():
@@ -22,31 +23,15 @@ with warnings.catch_warnings():
     import datajoint as dj
     from datajoint import codecs, instance
 
-STORE = "main"
-
 _parse_as_released = codecs.parse_type_spec
-
-
-class DatabaseUnavailable(UserError):
-    """The database does not answer or lets nobody in; the message says which one and what to do."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a database is and how to enter it."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
 
 
 def connect(settings: Settings | None = None, report: Report = lambda message: None) -> None:
     """Connect DataJoint and configure it; once connected, do nothing.
 
-    With ``DJ_HOST`` in the environment that server is used, as ``DJ_PORT``, ``DJ_USER`` and
-    ``DJ_PASS`` say, and no private server is ever started. The object store is the one of
-    ``DJ_STORES``, else the folder ``Settings.store_folder``.
+    With ``DJ_HOST`` in the environment that server is used, as `pipeline.address` says, and no
+    private server is ever started. The object store is the one of ``DJ_STORES``, else
+    ``Settings.store_location``.
 
     Parameters
     ----------
@@ -67,7 +52,7 @@ def connect(settings: Settings | None = None, report: Report = lambda message: N
     if _is_connected_to(target):
         _configure(target, settings)
         return
-    try:
+    with explained(target):
         # Nothing is changed before the server has answered.
         _adapt_driver("MariaDB" in _version(target))
         _configure(target, settings)
@@ -75,39 +60,64 @@ def connect(settings: Settings | None = None, report: Report = lambda message: N
         with warnings.catch_warnings():
             # This project is tested on both servers.
             warnings.filterwarnings("ignore", "MariaDB is not officially supported", UserWarning)
-            dj.conn(reset=True)
-    # RuntimeError: how PyMySQL asks for a package that a way of authentication needs.
-    except (pymysql.err.MySQLError, dj.DataJointError, RuntimeError) as error:
-        raise DatabaseUnavailable(
-            f"no connection to the database at {target.host}:{target.port} as {target.user}: "
-            f"{error.args[-1]}. Check that the server runs and that DJ_HOST, DJ_PORT, DJ_USER "
-            "and DJ_PASS are right (without DJ_HOST a private server is used)"
-        ) from error
+            # Not None, with which DataJoint falls back to no TLS whatever the error was.
+            dj.conn(reset=True, use_tls=target.tls or False)
 
 
-def address(settings: Settings, report: Report = lambda message: None) -> Address:
-    """Return the address of the database of a project, starting its private server if it has one.
+def driver_connection(target: Address | None = None) -> pymysql.Connection:
+    """Open a connection of the driver alone, in autocommit, as DataJoint's own is.
+
+    Parameters
+    ----------
+    target : Address, optional
+        By default the one that DataJoint is connected to.
 
     Raises
     ------
-    DatabaseUnavailable
-        If ``DJ_HOST`` is set without a user and a password, or its port is not a number.
-    ServerError
-        If the private server cannot be started.
+    pymysql.err.MySQLError
+        If the server does not answer, lets the user not in, or offers no TLS where it is required.
     """
-    host = os.environ.get("DJ_HOST")
-    if not host:
-        server = PrivateServer(settings).start(report)
-        return Address(server.host, server.port, server.user, server.password)
-    host, _, port = host.partition(":")
-    port = port or os.environ.get("DJ_PORT") or "3306"
-    user, password = os.environ.get("DJ_USER"), os.environ.get("DJ_PASS")
-    if not port.isdecimal() or not user or password is None:
+    target = target or _address_of(dj.conn())
+    return pymysql.connect(
+        host=target.host,
+        port=target.port,
+        user=target.user,
+        password=target.password,
+        ssl=target.tls,
+        autocommit=True,
+        connect_timeout=10,
+    )
+
+
+@contextmanager
+def explained(target: Address) -> Iterator[None]:
+    """Turn the failure to connect to an address into `DatabaseUnavailable`."""
+    try:
+        yield
+    # RuntimeError: how PyMySQL asks for a package that a way of authentication needs.
+    except (pymysql.err.MySQLError, dj.DataJointError, RuntimeError, OSError) as error:
         raise DatabaseUnavailable(
-            f"DJ_HOST is {host}: set DJ_USER and DJ_PASS too, and DJ_PORT to a number (default "
-            "3306). Without DJ_HOST a private server is used"
+            f"no connection to the database at {target.host}:{target.port} as {target.user}: "
+            f"{error.args[-1]}. {advice(target, str(error))}"
+        ) from error
+
+
+def advice(target: Address, error: str) -> str:
+    """Return what to do about a failure to connect, by what the driver said."""
+    if target.tls and "certificate" in error.lower():
+        return (
+            "DJ_TLS_CA must hold the certificate of the authority that signed the server's, and "
+            f"that must be for the name {target.host}"
         )
-    return Address(host, int(port), user, password)
+    if target.tls and "SSL" in error:
+        return (
+            "TLS is required to other machines: give the server a certificate, or set "
+            "DJ_USE_TLS=false if you trust the network"
+        )
+    return (
+        "Check that the server runs and that DJ_HOST, DJ_PORT, DJ_USER and DJ_PASS are right "
+        "(without DJ_HOST a private server is used)"
+    )
 
 
 def _configure(target: Address, settings: Settings) -> None:
@@ -119,14 +129,12 @@ def _configure(target: Address, settings: Settings) -> None:
     dj.config["safemode"] = False
     dj.config["jobs.add_job_metadata"] = True
     dj.config["jobs.keep_completed"] = True
+    # Who inserted a row, in the row: whose it is when it is to be deleted.
+    dj.config["provenance.capture"] = True
     if "DJ_LOG_LEVEL" not in os.environ:
         dj.config["loglevel"] = "WARNING"
     logging.getLogger("datajoint").addFilter(_is_news)
-    # A default store of another name, or one in DJ_STORES, is the user's.
-    if not os.environ.get("DJ_STORES") and dj.config.stores.get("default", STORE) == STORE:
-        settings.store_folder.mkdir(parents=True, exist_ok=True)
-        location = {"protocol": "file", "location": str(settings.store_folder)}
-        dj.config.stores.update({"default": STORE, STORE: location})
+    use_store(settings)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -139,21 +147,17 @@ def _is_connected_to(target: Address) -> bool:
     connection = instance._singleton_connection
     if connection is None:
         return False
+    return _address_of(connection) == target and connection.is_connected
+
+
+def _address_of(connection: dj.Connection) -> Address:
     info = connection.conn_info
-    known = Address(info["host"], info["port"], info["user"], info["passwd"])
-    return known == target and connection.is_connected
+    return Address(info["host"], info["port"], info["user"], info["passwd"], info.get("ssl"))
 
 
 def _version(target: Address) -> str:
     """Ask the server for its version, before DataJoint does anything with it."""
-    connection = pymysql.connect(
-        host=target.host,
-        port=target.port,
-        user=target.user,
-        password=target.password,
-        connect_timeout=10,
-    )
-    with connection, connection.cursor() as cursor:
+    with driver_connection(target) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT VERSION()")
         return cursor.fetchone()[0]
 

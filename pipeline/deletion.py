@@ -1,41 +1,55 @@
-"""Deleting rows with everything computed from them; what would go is shown first."""
+"""Deleting rows with everything computed from them; what would go, and whose, is shown first."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import datajoint as dj
 
 from pipeline.errors import UserError
-from schemas.graph import MODULES, STEPS, Query
+from pipeline.ownership import me, owners
+from pipeline.selection import conditions, find_table
+from schemas.graph import STEPS, Query
 
 
-class BadSelection(UserError):
-    """Rows to delete that are not well described; the message says how."""
+class OthersRows(UserError):
+    """Rows of others among those to delete; the message says whose."""
 
 
-def find_table(name: str) -> type[dj.Table]:
-    """Return a table by its class name, as `Scan` or `TrainedModel`.
+@dataclass(frozen=True)
+class Preview:
+    """What a deletion would take.
 
-    Raises
-    ------
-    BadSelection
-        If there is none.
+    Attributes
+    ----------
+    rows : datajoint query
+        The rows that conditions select.
+    counts : dict
+        Table to number of rows that go, those that depend on `rows` included.
+    owners : dict
+        Table to account to number of its rows among them.
     """
-    tables = {
-        cls.__name__: cls
-        for module in MODULES
-        for cls in vars(module).values()
-        if isinstance(cls, type)
-        and issubclass(cls, dj.user_tables.UserTable)
-        and cls.__module__ == module.__name__
-    }
-    if name not in tables:
-        raise BadSelection(f"there is no table '{name}'; there are {', '.join(sorted(tables))}")
-    return tables[name]
+
+    rows: Query
+    counts: dict[str, int]
+    owners: dict[str, dict[str, int]]
+
+    def refuse_of_others(self) -> None:
+        """Raise `OthersRows` if another account's rows would go."""
+        others: Counter[str] = Counter()
+        for counts in self.owners.values():
+            others.update(counts)
+        del others[me()]
+        if others:
+            whose = ", ".join(f"{n} of {name}" for name, n in sorted(others.items()))
+            raise OthersRows(
+                f"nothing was deleted: rows of others would go too ({whose}; you are {me()}). Ask "
+                "them first, then repeat with --of-others"
+            )
 
 
-def preview(name: str, where: Sequence[str]) -> tuple[Query, dict[str, int]]:
-    """Return the rows that conditions select, and how many rows of which tables go with them.
+def preview(name: str, where: Sequence[str]) -> Preview:
+    """Return the rows that conditions select, how many of which tables go with them, and whose.
 
     Parameters
     ----------
@@ -49,11 +63,17 @@ def preview(name: str, where: Sequence[str]) -> tuple[Query, dict[str, int]]:
     BadSelection
         If the table or an attribute does not exist.
     """
-    rows = find_table(name)() & _conditions(find_table(name), where)
+    table = find_table(name)
+    rows = table() & conditions(table, where)
     if not rows:
-        return rows, {}
-    counts = dj.Diagram.cascade(rows, part_integrity="cascade").counts()
-    return rows, {_plain(table): n for table, n in counts.items() if n}
+        return Preview(rows, {}, {})
+    counts, affected = {}, []
+    for table in dj.Diagram.cascade(rows, part_integrity="cascade"):
+        if n := len(table):
+            counts[_plain(table.full_table_name)] = n
+            affected.append(table)
+    whose = owners(affected)
+    return Preview(rows, counts, {_plain(table): by for table, by in whose.items()})
 
 
 def delete_rows(rows: Query) -> None:
@@ -70,31 +90,6 @@ def delete_rows(rows: Query) -> None:
         (jobs & "status = 'success'").delete_quick()
         vanished = jobs.restrict(dj.Not(table.key_source.proj()), semantic_check=False)
         (vanished & "status in ('pending', 'error')").delete_quick()
-
-
-def _conditions(table: type[dj.Table], where: Sequence[str]) -> dict[str, Any]:
-    conditions = {}
-    for condition in where:
-        attribute, equals, value = condition.partition("=")
-        if not equals or attribute not in table().heading.names:
-            raise BadSelection(
-                f"'{condition}' is not attribute=value with an attribute of {table.__name__}: "
-                f"{', '.join(table().heading.names)}"
-            )
-        conditions[attribute] = _value(table().heading[attribute], value)
-    return conditions
-
-
-def _value(attribute: dj.heading.Attribute, text: str) -> int | float | str:
-    """Return a value in the type of its column: as text the server would take 'abc' for 0."""
-    if attribute.codec or attribute.json:
-        raise BadSelection(f"{attribute.name} holds arrays or documents: choose another attribute")
-    if not attribute.numeric:
-        return text
-    try:
-        return float(text) if "." in text else int(text)
-    except ValueError as error:
-        raise BadSelection(f"{attribute.name} is a number, not '{text}'") from error
 
 
 def _plain(full_table_name: str) -> str:

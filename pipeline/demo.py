@@ -7,6 +7,7 @@ from typing import get_args
 
 from pipeline.any_study import read_any_study, register_any
 from pipeline.commands.console import database, say
+from pipeline.crew import supervise, threads_per_worker
 from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
 from pipeline.ingest.virtual_rat import ingest_virtual_rat
 from pipeline.navigation_study import NavigationStudy, register_navigation
@@ -14,7 +15,7 @@ from pipeline.report import write_report
 from pipeline.stimulus import StimulusParams, close_loop, prepare_stimulus
 from pipeline.stimulus.files import export_stimulus
 from pipeline.study import Study, read_study, register
-from pipeline.work import supervise, threads_per_worker
+from pipeline.work import Shift
 from schemas.stimulus import Kind
 from science.closed_loop import MatchParams
 from science.params import Params
@@ -121,6 +122,6 @@ def _where() -> str:
 
 
 def _compute(n_workers: int, threads: int) -> None:
-    failed = supervise(n_workers, threads)
+    failed = supervise(n_workers, Shift(threads))
     if failed:
         raise SystemExit(f"{failed} jobs failed: `inceptionloop errors --stack` shows why")

@@ -1,104 +1,129 @@
-"""Signs of life of workers, and giving back the jobs of the dead; by database time only."""
+"""Signs of life of a worker, from a thread of its own, which is the janitor as well."""
 
 import logging
 import os
 import platform
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 
-import datajoint as dj
 import pymysql
 
-from schemas.graph import STEPS
+from pipeline.connection import driver_connection
+from pipeline.janitor import DEAD_AFTER_SECONDS, Queue, give_back, tidy
 from schemas.operations import Worker
 
 BEAT_SECONDS = 5
-DEAD_AFTER_SECONDS = 60
 
 logger = logging.getLogger(__name__)
 
 
-def _me() -> dict[str, str | int]:
+@dataclass
+class Pulse:
+    """What a worker says of itself at every beat; the main thread keeps it up to date."""
+
+    serves: str
+    device: str
+    at_work_on: str = ""
+    n_done: int = 0
+    n_failed: int = 0
+
+
+def me() -> dict[str, str | int]:
+    """Return the key of this process among the workers."""
     return {"worker_host": platform.node(), "worker_pid": os.getpid()}
 
 
 @contextmanager
-def heartbeat() -> Iterator[None]:
-    """Register this process as a worker and beat from a thread, also while a network trains.
+def heartbeat(
+    all_queues: Sequence[Queue], serves: str = "all", device: str = "cpu"
+) -> Iterator[Pulse]:
+    """Register this process as a worker and beat, also while a network trains.
 
-    The thread has a connection of its own: DataJoint's is busy, and not safe to share.
+    On leaving, jobs that it has still reserved are given back.
     """
+    pulse, stop = Pulse(serves, device), threading.Event()
     # A worker that died here under the same number, as the only one of a container, is not alive.
-    (Worker & _me()).delete_quick()
-    return_jobs_of_the_dead()
-    Worker.insert1(_me())
-    stop = threading.Event()
-    thread = threading.Thread(target=_beat, args=(stop,), name="heartbeat", daemon=True)
+    give_back_mine(all_queues)
+    with closing(driver_connection()) as connection:
+        _beat(connection, pulse, all_queues)
+    thread = threading.Thread(
+        target=_keep_beating, args=(pulse, all_queues, stop), name="heartbeat", daemon=True
+    )
     thread.start()
     try:
-        yield
+        yield pulse
     finally:
         stop.set()
         thread.join(timeout=2 * BEAT_SECONDS)
-        (Worker & _me()).delete_quick()
-        return_jobs_of_the_dead()  # its own among them, if it was stopped at work
+        _sign_off(all_queues)
 
 
-def _beat(stop: threading.Event) -> None:
-    info = Worker.connection.conn_info
-    name = Worker().full_table_name
+def give_back_mine(all_queues: Sequence[Queue]) -> int:
+    """Give back the jobs that this process has reserved but is not at; return how many."""
+    with closing(driver_connection()) as connection, connection.cursor() as cursor:
+        return give_back(cursor, all_queues, *me().values())
+
+
+def tidy_up(all_queues: Sequence[Queue]) -> int:
+    """Do the janitor's work now; return how many jobs were put right."""
+    with closing(driver_connection()) as connection, connection.cursor() as cursor:
+        return tidy(cursor, all_queues)
+
+
+def _sign_off(all_queues: Sequence[Queue]) -> None:
+    """Sign off on a new connection: DataJoint's may have been interrupted in an answer."""
+    try:
+        with closing(driver_connection()) as connection, connection.cursor() as cursor:
+            give_back(cursor, all_queues, *me().values())
+            mine = " AND ".join(f"{name} = %s" for name in me())
+            cursor.execute(
+                f"DELETE FROM {Worker().full_table_name} WHERE {mine}", tuple(me().values())
+            )
+    except (pymysql.err.MySQLError, OSError) as error:
+        # nothing is lost: without a heartbeat this worker counts as dead before long
+        logger.warning("could not sign off: %s", error)
+
+
+def _keep_beating(pulse: Pulse, all_queues: Sequence[Queue], stop: threading.Event) -> None:
+    connection = None
     while not stop.wait(BEAT_SECONDS):
         try:
-            connection = pymysql.connect(
-                host=info["host"],
-                port=info["port"],
-                user=info["user"],
-                password=info["passwd"],
-                autocommit=True,
-            )
-            with connection, connection.cursor() as cursor:
-                cursor.execute(
-                    f"UPDATE {name} SET heartbeat = CURRENT_TIMESTAMP "
-                    "WHERE worker_host = %s AND worker_pid = %s",
-                    (platform.node(), os.getpid()),
-                )
-        except pymysql.err.MySQLError as error:
+            connection = connection or driver_connection()
+            _beat(connection, pulse, all_queues)
+        except (pymysql.err.MySQLError, OSError) as error:
             # the next beat tries again; if none gets through, others may take this worker's jobs
             logger.warning("heartbeat failed: %s", error)
+            if connection is not None:
+                with suppress(pymysql.err.Error):
+                    connection.close()
+            connection = None
+    if connection is not None:
+        connection.close()
 
 
-def living_workers() -> dj.expression.QueryExpression:
-    """Return the workers whose heartbeat is young."""
-    return Worker & f"heartbeat > CURRENT_TIMESTAMP - INTERVAL {DEAD_AFTER_SECONDS} SECOND"
+def _beat(connection: pymysql.Connection, pulse: Pulse, all_queues: Sequence[Queue]) -> None:
+    said = {
+        "serves": pulse.serves,
+        "worker_device": pulse.device,
+        "at_work_on": pulse.at_work_on,
+        "n_done": pulse.n_done,
+        "n_failed": pulse.n_failed,
+    }
+    row = me() | said
+    changes = ", ".join(f"{name} = VALUES({name})" for name in said)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {Worker().full_table_name} (heartbeat, {', '.join(row)}) "
+            f"VALUES (UTC_TIMESTAMP, {', '.join(['%s'] * len(row))}) "
+            f"ON DUPLICATE KEY UPDATE heartbeat = UTC_TIMESTAMP, {changes}",
+            tuple(row.values()),
+        )
+        tidy(cursor, all_queues)
 
 
-def return_jobs_of_the_dead() -> int:
-    """Make jobs pending again that are reserved by workers without a heartbeat; return how many.
-
-    A job interrupted by a signal counts as given back too.
-    """
-    alive = {(w["worker_host"], w["worker_pid"]) for w in living_workers().to_dicts()}
-    returned = 0
-    for step in STEPS:
-        jobs = step.instance.jobs
-        for job in jobs.reserved.to_dicts():
-            if (job["host"], job["pid"]) not in alive:
-                returned += _forget(jobs, job)
-        interrupted = "error_message LIKE 'SystemExit%%' OR error_message LIKE 'Keyboard%%'"
-        for job in (jobs.errors & interrupted).to_dicts():
-            returned += _forget(jobs, job)
-    return returned
-
-
-def _forget(jobs: dj.Table, job: dict) -> int:
-    """Delete a job as it was seen; the next refresh makes it anew if it is still to be done."""
-    seen = {a: job[a] for a in (*jobs.primary_key, "status", "host", "pid")}
-    return (jobs & seen).delete_quick(get_count=True)
-
-
-def reserved_by_living() -> int:
-    """Return how many jobs are being worked on."""
-    workers = living_workers().to_dicts()
-    alive = [{"host": w["worker_host"], "pid": w["worker_pid"]} for w in workers]
-    return sum(len(step.instance.jobs.reserved & alive) for step in STEPS) if alive else 0
+def living_workers() -> list[dict[str, str | int]]:
+    """Return the workers whose heartbeat is young, those that serve longest first."""
+    young = f"heartbeat > UTC_TIMESTAMP - INTERVAL {DEAD_AFTER_SECONDS} SECOND"
+    return (Worker & young).to_dicts(order_by=("worker_started", "worker_host", "worker_pid"))

@@ -19,8 +19,11 @@ class Settings(BaseSettings):
         ``./.inceptionloop``).
     prefix : str
         Start of the name of every database schema (``INCEPTIONLOOP_PREFIX``).
-    store : Path or None
-        Folder of the object store when it lies outside `home` (``INCEPTIONLOOP_STORE``).
+    store : str or None
+        Folder of the object store when it lies outside `home`, or ``s3://bucket/prefix``
+        (``INCEPTIONLOOP_STORE``).
+    s3_endpoint : str
+        URL of the S3-compatible server of such a store (``INCEPTIONLOOP_S3_ENDPOINT``).
     mysqld : str or None
         Server program to use instead of the one found on the machine (``INCEPTIONLOOP_MYSQLD``).
     cache_gb : float
@@ -33,7 +36,7 @@ class Settings(BaseSettings):
     Raises
     ------
     pydantic.ValidationError
-        If the prefix cannot start the name of a schema.
+        If the prefix cannot start the name of a schema, or the store is neither a folder nor S3.
     """
 
     model_config = SettingsConfigDict(
@@ -42,15 +45,36 @@ class Settings(BaseSettings):
 
     home: Path = Path(".inceptionloop")
     prefix: str = "inceptionloop_"
-    store: Path | None = None
+    store: str | None = None
+    s3_endpoint: str = "https://s3.amazonaws.com"
     mysqld: str | None = None
     cache_gb: float = Field(20.0, gt=0)
     allen_python: Path | None = None
 
-    @field_validator("home", "store", "allen_python")
+    @field_validator("home", "allen_python")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("store")
+    @classmethod
+    def _folder_or_s3(cls, store: str | None) -> str | None:
+        if store is None or "://" not in store:
+            return None if store is None else str(Path(store).expanduser().absolute())
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[\w.-]+)*/?", store):
+            raise ValueError(
+                f"INCEPTIONLOOP_STORE is {store!r}: use the path of a folder, or s3://bucket/prefix"
+            )
+        return store.rstrip("/")
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _url(cls, endpoint: str) -> str:
+        if not re.fullmatch(r"https?://[^/\s]+/?", endpoint):
+            raise ValueError(
+                f"INCEPTIONLOOP_S3_ENDPOINT is {endpoint!r}: use a URL, as https://store.lab:9000"
+            )
+        return endpoint.rstrip("/")
 
     @field_validator("prefix")
     @classmethod
@@ -69,9 +93,9 @@ class Settings(BaseSettings):
         return self.home / "server"
 
     @property
-    def store_folder(self) -> Path:
-        """Object store: arrays and network weights too large for a row."""
-        return self.store or self.home / "store"
+    def store_location(self) -> str:
+        """Object store, arrays and network weights too large for a row: a folder, or an S3 URL."""
+        return self.store or str(self.home / "store")
 
     @property
     def cache_folder(self) -> Path:

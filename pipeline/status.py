@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.graph import STEPS, Step
+from schemas.operations import RetriedJob
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,14 @@ def errors() -> list[dict[str, Any]]:
     return rows
 
 
+def n_errors() -> int:
+    """Return how many jobs have failed."""
+    return sum(len(step.instance.jobs.errors) for step in STEPS)
+
+
 def retry_errors() -> int:
     """Forget all failed jobs, so that workers try them again; return how many."""
+    RetriedJob().delete_quick()
     return sum(step.instance.jobs.errors.delete_quick(get_count=True) for step in STEPS)
 
 

@@ -26,6 +26,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadStudy(f"the study file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadStudy(f"{path} is not a TOML file: {error}") from error
+    except RecursionError as error:
+        raise BadStudy(f"{path} nests its values too deeply for a study") from error
 
 
 def validated(path: Path, document: dict[str, Any], kind: type[P]) -> P:

@@ -168,6 +168,16 @@ class TrainingSet(dj.Manual):
         return key
 
 
+@schema
+class TrainingSetPriority(dj.Manual):
+    definition = """
+    # Training sets whose jobs go before others, or after them
+    -> TrainingSet
+    ---
+    set_priority : int8                 # as that of jobs: the lower the sooner, 5 without a row
+    """
+
+
 def _members() -> dj.expression.QueryExpression:
     """Return the recordings of all image training sets, with their split."""
     return TrainingSet * StaticMultiDataset.Member * DataConfig

@@ -1,21 +1,21 @@
 """The families of networks: what each is trained on, how it is stored, what is scored of it."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from schemas.dataset import TargetDataset, TaskConfig, TrainingSet
+from schemas.dataset import TargetDataset, Task, TaskConfig, TrainingSet
 from schemas.loading import load_dataset
 from schemas.rows import unit_rows
-from science.coding import CodingConfig, CodingModels, CodingTask, CodingTrainee, CodingTraining
+from science.coding import CodingConfig, CodingModels, CodingTrainee, CodingTraining
 from science.coding.weights import pack as pack_codes
 from science.dataset import ImageDataset
 from science.feedback import (
     FeedbackConfig,
     FeedbackNetwork,
-    FeedbackTask,
     FeedbackTrainee,
     FeedbackTraining,
 )
@@ -26,7 +26,7 @@ from science.model.fitting import image_trainee, statistics
 from science.model.network import ImageNetwork
 from science.model.scores import unit_scores
 from science.model.weights import pack as pack_image_network
-from science.navigation import NavigationTask, PathIntegrator, PathIntegratorConfig
+from science.navigation import PathIntegrator, PathIntegratorConfig
 from science.navigation.training import PathIntegratorTrainee, PathIntegratorTraining
 from science.navigation.weights import pack as pack_path_integrator
 from science.params import Params
@@ -114,31 +114,43 @@ def image_scores(
     return recorded, unit_scores(network, dataset, "mean") if config.needs_behavior else {}
 
 
-class NavigationFamily:
-    """Path integrators, trained on walks that are drawn as they are needed."""
+class TaskFamily:
+    """Networks that a task trains, which makes its data as they are needed.
 
-    architecture = PathIntegratorConfig
-    training = PathIntegratorTraining
+    Attributes
+    ----------
+    trainee_type : type
+        Of one training, from configuration, training, task and device.
+    packed : callable
+        Returns the weights of a network with its task.
+    """
+
+    trainee_type: ClassVar[Callable[..., Trainee]]
+    packed: ClassVar[Callable[..., bytes]]
 
     def __init__(
-        self,
-        key: dict[str, Any],
-        config: PathIntegratorConfig,
-        training: PathIntegratorTraining,
-        source: NavigationTask,
-        device: str,
+        self, key: dict[str, Any], config: Any, training: Any, source: Any, device: str
     ) -> None:
-        self._task = source
-        self.trainee = PathIntegratorTrainee(config, training, source, device)
+        self._training, self._task = training, source
+        self.trainee = self.trainee_type(config, training, source, device)
 
     @staticmethod
-    def source(key: dict[str, Any]) -> NavigationTask:
+    def source(key: dict[str, Any]) -> Task:
         """Return the task."""
         return TaskConfig.params(TrainingSet & key)
 
-    def pack(self, network: PathIntegrator) -> bytes:
+    def pack(self, network: nn.Module) -> bytes:
         """Return the weights with the task."""
-        return pack_path_integrator(network, self._task)
+        return type(self).packed(network, self._task)
+
+
+class NavigationFamily(TaskFamily):
+    """Path integrators, trained on walks."""
+
+    architecture = PathIntegratorConfig
+    training = PathIntegratorTraining
+    trainee_type = PathIntegratorTrainee
+    packed = staticmethod(pack_path_integrator)
 
     def scores(self, network: PathIntegrator) -> dict[str, Rows]:
         """Return how far decoded positions are from true ones."""
@@ -155,31 +167,13 @@ class NavigationFamily:
         }
 
 
-class CodingFamily:
+class CodingFamily(TaskFamily):
     """Efficient codes, one network per target rate, trained on stimuli drawn from their prior."""
 
     architecture = CodingConfig
     training = CodingTraining
-
-    def __init__(
-        self,
-        key: dict[str, Any],
-        config: CodingConfig,
-        training: CodingTraining,
-        source: CodingTask,
-        device: str,
-    ) -> None:
-        self._task, self._targets = source, training.target_rates
-        self.trainee = CodingTrainee(config, training, source, device)
-
-    @staticmethod
-    def source(key: dict[str, Any]) -> CodingTask:
-        """Return the task."""
-        return TaskConfig.params(TrainingSet & key)
-
-    def pack(self, network: CodingModels) -> bytes:
-        """Return the weights with the task."""
-        return pack_codes(network, self._task)
+    trainee_type = CodingTrainee
+    packed = staticmethod(pack_codes)
 
     def scores(self, network: CodingModels) -> dict[str, Rows]:
         """Return rates and distortions of every code, in training and on the common stimuli."""
@@ -199,36 +193,18 @@ class CodingFamily:
                     "test_rate": float(rate[index]),
                     "code_curves": np.ascontiguousarray(curves[..., index]),
                 }
-                for index, target in enumerate(self._targets)
+                for index, target in enumerate(self._training.target_rates)
             ]
         }
 
 
-class FeedbackFamily:
-    """Networks whose gains feedback modulates, trained on mixtures drawn as they are needed."""
+class FeedbackFamily(TaskFamily):
+    """Networks whose gains feedback modulates, trained on mixtures."""
 
     architecture = FeedbackConfig
     training = FeedbackTraining
-
-    def __init__(
-        self,
-        key: dict[str, Any],
-        config: FeedbackConfig,
-        training: FeedbackTraining,
-        source: FeedbackTask,
-        device: str,
-    ) -> None:
-        self._task = source
-        self.trainee = FeedbackTrainee(config, training, source, device)
-
-    @staticmethod
-    def source(key: dict[str, Any]) -> FeedbackTask:
-        """Return the task."""
-        return TaskConfig.params(TrainingSet & key)
-
-    def pack(self, network: FeedbackNetwork) -> bytes:
-        """Return the weights with the task."""
-        return pack_feedback_network(network, self._task)
+    trainee_type = FeedbackTrainee
+    packed = staticmethod(pack_feedback_network)
 
     def scores(self, network: FeedbackNetwork) -> dict[str, Rows]:
         """Return the loss in contexts that the network was not trained on."""

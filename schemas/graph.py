@@ -34,6 +34,7 @@ from schemas import (
     reliability,
     responses,
     stimulus,
+    views,
 )
 
 MODULES: tuple[ModuleType, ...] = (
@@ -81,11 +82,14 @@ class Step:
         parents are computed.
     needs : tuple of type
         Computed tables whose rows it waits for.
+    gpu : bool
+        Whether a GPU makes its jobs several times faster.
     """
 
     table: type[dj.Computed]
     asked: Callable[[], Query]
     needs: tuple[type[dj.Computed], ...] = ()
+    gpu: bool = False
 
     @cached_property
     def instance(self) -> dj.Computed:
@@ -137,6 +141,7 @@ STEPS: tuple[Step, ...] = (
         model.TrainedModel,
         lambda: every_seed(model.TrainedModel, model.TrainingPlan),
         (dataset.TargetDataset,),
+        gpu=True,
     ),
     Step(
         readout.UnitReadout,
@@ -153,27 +158,25 @@ STEPS: tuple[Step, ...] = (
         lambda: mei.SelectionPlan.proj(),
         (reliability.OracleRankedUnit, reliability.UnitStatistics),
     ),
-    Step(mei.MEI, lambda: mei.TargetModel.proj(), (model.Ensemble, mei.UnitSelection)),
+    Step(mei.MEI, lambda: mei.TargetModel.proj(), (model.Ensemble, mei.UnitSelection), gpu=True),
     Step(mei.MEIMask, lambda: mei.MaskPlan.proj(), (mei.MEI,)),
     Step(
-        mei_variants.DiverseMEI,
-        lambda: mei_variants.DiversePlan.proj(),
-        (mei.MEIMask,),
+        mei_variants.DiverseMEI, lambda: mei_variants.DiversePlan.proj(), (mei.MEIMask,), gpu=True
     ),
     Step(
-        mei_variants.SurroundMEI,
-        lambda: mei_variants.SurroundPlan.proj(),
-        (mei.MEIMask,),
+        mei_variants.SurroundMEI, lambda: mei_variants.SurroundPlan.proj(), (mei.MEIMask,), gpu=True
     ),
     Step(
         gabor.BestGabor,
         lambda: dj.U(*gabor.BestGabor.primary_key) & controls.ControlPlan,
         (model.Ensemble, mei.UnitSelection),
+        gpu=True,
     ),
     Step(
         gabor.OptimalGabor,
         lambda: dj.U(*gabor.BestGabor.primary_key) & controls.ControlPlan,
         (gabor.BestGabor,),
+        gpu=True,
     ),
     Step(
         field.GradientField,
@@ -189,6 +192,7 @@ STEPS: tuple[Step, ...] = (
         comparison.BestNaturalImage,
         lambda: dj.U(*mei.MaskPlan.primary_key, "contrast_hash") & controls.ControlPlan,
         (mei.MEIMask,),
+        gpu=True,
     ),
     Step(
         comparison.ImageComparison,
@@ -242,6 +246,7 @@ STEPS: tuple[Step, ...] = (
         navigation.ModelRateMap,
         lambda: every_seed(navigation.ModelRateMap, navigation.ModelMapPlan),
         (model.TrainedModel,),
+        gpu=True,
     ),
     Step(
         neural_fit.InterAnimalConsistency,
@@ -320,13 +325,36 @@ def activate(prefix: str, create: bool = False) -> None:
 
 
 def create(prefix: str) -> None:
-    """Create schemas, tables and job tables that are missing; safe to repeat."""
+    """Create schemas, tables and job tables that are missing, and the views; safe to repeat."""
     for module in MODULES:
         create_schema(schema_name(module, prefix))
     activate(prefix, create=True)
     for step in STEPS:
         if not step.table().jobs.is_declared:
             step.table().jobs.declare()
+    create_schema(views.schema_of_views(prefix))
+    for statement in views.statements(prefix, tables()):
+        dj.conn().query(statement.replace("%", "%%"))
+
+
+def tables() -> dict[str, type[dj.Table]]:
+    """Return every table by its class name, parts as ``Scan.Unit``."""
+    found = {}
+    for module in MODULES:
+        for name, table in vars(module).items():
+            if _is_a(table, dj.user_tables.UserTable) and table.__module__ == module.__name__:
+                found[name] = table
+                found |= {f"{name}.{p}": part for p, part in parts(table).items()}
+    return found
+
+
+def parts(table: type[dj.Table]) -> dict[str, type[dj.Part]]:
+    """Return the parts of a table by their names, as ``Unit`` of `MEI`."""
+    return {name: part for name, part in vars(table).items() if _is_a(part, dj.Part)}
+
+
+def _is_a(value: object, kind: type[dj.Table]) -> bool:
+    return isinstance(value, type) and issubclass(value, kind)
 
 
 def create_schema(name: str) -> None:

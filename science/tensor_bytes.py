@@ -58,11 +58,12 @@ def unpack_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["inceptionloop"])
         text, digest = metadata["header"], metadata["sha256"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        header = json.loads(text)
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not tensors of this project, or truncated: {error!r}") from error
     if digest != _digest(text, tensors):
         raise ValueError("the bytes were altered: their SHA-256 is not the one stored with them")
-    return tensors, json.loads(text)
+    return tensors, header
 
 
 def unpack_network(
@@ -92,14 +93,19 @@ def unpack_network(
         If the bytes are truncated, altered, of another format, or of an unknown architecture.
     """
     tensors, header = unpack_tensors(data)
-    if header.get("format") != stored_format:
-        raise ValueError(
-            f"weights have the format {header.get('format')!r}, expected {stored_format!r}"
-        )
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != stored_format:
+        raise ValueError(f"weights have the format {found!r}, expected {stored_format!r}")
     try:
+        # Without memory at first: a header can describe a network of any size.
+        with torch.device("meta"):
+            described = build(header).state_dict()
+        for name, value in tensors.items():
+            if name in described and described[name].shape != value.shape:
+                raise RuntimeError(f"'{name}' has another shape than its network has")
         network = build(header)
         network.load_state_dict(tensors)
-    except (ValidationError, RuntimeError) as error:
+    except (ValidationError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"this version does not know the stored architecture: {error}") from error
     return network.eval(), header
 

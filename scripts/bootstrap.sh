@@ -19,6 +19,7 @@ headers() { "$python" -c 'import os, sysconfig; exit(not os.path.exists(sysconfi
 # Of MariaDB only the programs: its full package would start a service of the system's own.
 missing=()
 have mysqld || have mariadbd || [ -n "${INCEPTIONLOOP_MYSQLD:-}" ] || missing+=(mariadb-server-core mariadb-client-core)
+have mysqldump || have mariadb-dump || missing+=(mariadb-client)
 have dot || missing+=(graphviz)
 have gcc || missing+=(gcc libc6-dev)
 have pkg-config || missing+=(pkg-config)

@@ -34,26 +34,33 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+from s3_server import s3_server  # noqa: E402, F401
+
 # Imports DataJoint without its warnings, which pytest would turn into errors.
 from pipeline.connection import connect  # noqa: E402
 from pipeline.server import PrivateServer  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests between processes (`pytest -n 2 --dist loadgroup`), the longest first.
+    """Divide the tests between processes (`pytest -n 3 --dist loadgroup`), the longest first.
 
-    All that needs a server stays in one process, but for the demo; everything else goes by file.
+    The demo, what needs a server, and what needs the populated miniature, which is made once, have
+    a process each; everything else goes by file.
     """
     groups = {item: _group(item) for item in items}
-    order = ["test_demo.py", "server"]
+    order = ["test_demo.py", "server", "populated"]
     items.sort(key=lambda item: order.index(groups[item]) if groups[item] in order else len(order))
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
 def _group(item: pytest.Item) -> str:
-    demo, fixtures = item.path.name == "test_demo.py", getattr(item, "fixturenames", ())
-    return "server" if "server_program" in fixtures and not demo else item.path.name
+    fixtures = getattr(item, "fixturenames", ())
+    if item.path.name != "test_demo.py":
+        for fixture, group in (("populated", "populated"), ("server_program", "server")):
+            if fixture in fixtures:
+                return group
+    return item.path.name
 
 
 def _server_program(kind: str) -> str | None:

@@ -7,9 +7,9 @@ fixture that is imported twice for two.
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-import datajoint as dj
 import numpy as np
 import pytest
 
@@ -19,6 +19,7 @@ from pipeline.ingest.insert import insert_scan
 from pipeline.ingest.scan import Images, ScanArrays, Source, TrialResponses, Trials, Units
 from pipeline.ingest.virtual import calibrate_monitor, ingest_first_day, ingest_stimulus_day
 from pipeline.ingest.virtual_rat import ingest_virtual_rat
+from pipeline.migration import initialise
 from pipeline.navigation_study import NavigationStudy, register_navigation
 from pipeline.settings import Settings
 from pipeline.stimulus import StimulusParams, close_loop, make_stimulus_set
@@ -113,6 +114,21 @@ class Miniature:
     failed_jobs: int
 
 
+def write_study(file: Path, study: dict[str, Any]) -> None:
+    """Write a study as TOML."""
+    file.write_text("\n".join(f"{name} = {_toml(value)}" for name, value in study.items()))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple | list | range):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
+
+
 @pytest.fixture(scope="session")
 def tables(database):
     """All schemas exist."""
@@ -138,7 +154,7 @@ def recordings(tables):
 
 @cache
 def _create_tables() -> None:
-    graph.create(Settings().prefix)
+    initialise(Settings().prefix)
 
 
 @cache
@@ -164,7 +180,7 @@ def _close_the_loop() -> Miniature:
 def _work() -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "POLL_SECONDS", 0.0)
-        return work.work(n_threads=1)[1]
+        return work.work(work.Shift(n_threads=1))[1]
 
 
 def images(n: int, seed: int, size: tuple[int, int] = (8, 10)) -> np.ndarray:
@@ -238,23 +254,9 @@ class Recordings:
                 delete_rows(rows)
 
 
+all_tables = graph.tables
+
+
 def row_counts() -> dict[str, int]:
     """Return the number of rows of every table, parts included."""
     return {name: len(table()) for name, table in all_tables().items()}
-
-
-def all_tables() -> dict[str, type[dj.Table]]:
-    """Return every table and part by its name, as `Scan` or `Scan.Unit`."""
-    found = {}
-    for module in graph.MODULES:
-        for name, cls in vars(module).items():
-            if not is_table(cls) or cls.__module__ != module.__name__:
-                continue
-            found[name] = cls
-            found |= {f"{name}.{p}": part for p, part in vars(cls).items() if is_table(part)}
-    return found
-
-
-def is_table(cls: object) -> bool:
-    """Whether this is the class of a table."""
-    return isinstance(cls, type) and issubclass(cls, dj.user_tables.UserTable)

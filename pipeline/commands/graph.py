@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from pipeline import work as workers
+from pipeline import crew
 from pipeline.any_study import read_any_study, register_any
 from pipeline.commands.console import console, database, say
+from pipeline.commands.workers import show_pauses
 from pipeline.deletion import delete_rows, preview
 from pipeline.plan import estimate
-from pipeline.status import as_json, errors, retry_errors, status
+from pipeline.status import as_json, errors, n_errors, retry_errors, status
 from pipeline.study_file import BadStudy
+from pipeline.work import Serves, Shift
+from pipeline.work import work as run_shift
+from pipeline.worker_log import log_as_json
 
 
 def _name() -> Column:
@@ -84,22 +88,48 @@ def plan() -> None:
 
 
 def work(
-    processes: Annotated[int, typer.Option(help="Workers to start on this machine.")] = 1,
-    threads: Annotated[int, typer.Option(help="Of each worker; 0: cores / processes.")] = 0,
+    processes: Annotated[
+        int, typer.Option(help="Workers to start here; 0: one per GPU, or one without any.", min=0)
+    ] = 0,
+    threads: Annotated[int, typer.Option(help="Of each worker; 0: cores / processes.", min=0)] = 0,
+    serves: Annotated[
+        Serves, typer.Option(help="All tables, those that a GPU makes faster, or the others.")
+    ] = "all",
+    forever: Annotated[
+        bool, typer.Option(help="Wait for new work, and for a database that is down.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(help="Take no new job after so long; 0: no limit.", min=0)
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option(help="Take no more jobs than this, each worker; 0: no limit.", min=0)
+    ] = 0,
     quiet: Annotated[bool, typer.Option(help="Without a progress bar.")] = False,
+    json_logs: Annotated[bool, typer.Option(help="Log JSON, one object a line.")] = False,
 ) -> None:
     """Compute what the plans ask for, until nothing is left; several at once are safe.
 
+    A worker that is asked to stop (SIGTERM, Ctrl-C) gives back the job that it is at.
+
     Example: inceptionloop work --processes 2
     """
-    threads = threads or workers.threads_per_worker(processes)
+    if json_logs:
+        log_as_json()
+    processes = processes or crew.n_workers()
+    shift = Shift(
+        n_threads=threads or crew.threads_per_worker(processes),
+        serves=serves,
+        forever=forever,
+        max_seconds=60 * minutes or float("inf"),
+        max_jobs=jobs or float("inf"),
+    )
     with database():
-        if processes == 1 and quiet:
-            _, n_failed = workers.work(threads)
+        if processes == 1 and (quiet or forever or json_logs):
+            run_shift(shift)
         else:
-            n_failed = workers.supervise(processes, threads)
-        if n_failed:
-            say(f"{n_failed} jobs failed: `inceptionloop errors` shows them")
+            crew.supervise(processes, shift, json_logs)
+        if failed := n_errors():
+            say(f"{failed} jobs failed: `inceptionloop errors` shows them")
             raise typer.Exit(1)
 
 
@@ -120,6 +150,7 @@ def show_status(
             counts = (r.done, r.pending, r.running, r.failed, r.blocked)
             table.add_row(r.table, *(str(n) if n else "·" for n in counts), r.blocked_by)
         console.print(table)
+        show_pauses()
 
 
 def show_errors(
@@ -148,21 +179,27 @@ def delete(
         list[str], typer.Option(help="attribute=value that the rows must have; may be repeated.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+    of_others: Annotated[
+        bool, typer.Option("--of-others", help="Also rows of other accounts.")
+    ] = False,
 ) -> None:
-    """Show what deleting rows would take with it; with --yes, delete.
+    """Show what deleting rows would take with it, and whose rows they are; with --yes, delete.
 
     Example: inceptionloop delete TrainedModel --where seed=1009
     """
     with database():
-        rows, counts = preview(table, where)
-        shown = Table(_name(), "rows that go")
-        for name, n in counts.items():
-            shown.add_row(name, str(n))
+        found = preview(table, where)
+        shown = Table(_name(), "rows that go", "of whom")
+        for name, n in found.counts.items():
+            owners = found.owners.get(name, {})
+            shown.add_row(name, str(n), ", ".join(f"{o} {k}" for o, k in sorted(owners.items())))
         console.print(shown)
-        if not counts:
+        if not found.counts:
             say("no row matches")
         elif yes:
-            delete_rows(rows)
+            if not of_others:
+                found.refuse_of_others()
+            delete_rows(found.rows)
             say("deleted")
         else:
             say("nothing was deleted: repeat with --yes to delete these rows")

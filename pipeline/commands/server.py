@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.commands.console import clear_errors, stderr
+from pipeline.object_store import store_spec
 from pipeline.server import PrivateServer, ServerInfo
 from pipeline.server_program import ServerError
 from pipeline.settings import Settings
@@ -85,7 +86,7 @@ def env() -> None:
 
 
 def _shell_lines(server: ServerInfo, settings: Settings) -> Iterator[str]:
-    store = {"protocol": "file", "location": str(settings.store_folder)}
+    store = store_spec(settings)
     variables = {
         "DJ_HOST": server.host,
         "DJ_PORT": str(server.port),

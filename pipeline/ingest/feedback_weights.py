@@ -30,6 +30,8 @@ from science.feedback import (
 from science.training import TrainedElsewhere
 
 READER_VERSION = "1"
+MAX_BYTES = 2**30
+"""Of all weights together: published networks have less than a thousandth of it."""
 
 SourceKind = Literal["chords", "sines"]
 SOURCES = {"chords": ChordParams(), "sines": SineParams()}
@@ -118,7 +120,7 @@ def _insert(
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     """Read all arrays of a file, which must hold finite numbers."""
-    arrays = read_npz(path)
+    arrays = read_npz(path, MAX_BYTES)
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
             raise BadRecording(f"{path}: '{name}' holds something else than finite numbers")

@@ -27,6 +27,7 @@ from pipeline.ingest.scan import (
 )
 from schemas import recording
 from schemas.configuration import configuration_hash
+from schemas.store import StoreError
 from science.digest import array_digest
 from science.trials import malformed_trials
 
@@ -79,7 +80,7 @@ def all_or_nothing(what: str) -> Iterator[None]:
     try:
         with recording.schema.connection.transaction:
             yield
-    except OSError as error:
+    except (OSError, StoreError) as error:
         raise BadRecording(
             f"nothing of {what} was stored, since the object store cannot be written: {error}"
         ) from error

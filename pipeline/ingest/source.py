@@ -21,11 +21,17 @@ def source_of(path: Path, reader: str, reader_version: str) -> Source:
         If there is no such file or folder, or it cannot be read.
     """
     try:
+        name = path.resolve().name if path.is_dir() else path.name
+        name.encode()  # it becomes text in a row
         if path.is_dir():
-            return Source(reader, reader_version, path.resolve().name, *_of_folder(path))
-        return Source(reader, reader_version, path.name, path.stat().st_size, _sha256(path))
+            return Source(reader, reader_version, name, *_of_folder(path))
+        return Source(reader, reader_version, name, path.stat().st_size, _sha256(path))
     except FileNotFoundError as error:
         raise BadRecording(f"there is no file or folder {path}") from error
+    except UnicodeEncodeError as error:
+        raise BadRecording(
+            f"{str(path)!r} or a file in it has a name that is not UTF-8: rename it"
+        ) from error
     except OSError as error:
         raise BadRecording(f"{path} cannot be read: {error}") from error
 

@@ -269,7 +269,7 @@ def _read_image(
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadStimulus(f"{path} has changed since it was exported")
     try:
-        image = _decoded(io.BytesIO(data), image_format)
+        image = _decoded(io.BytesIO(data), image_format, shape)
     except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
         raise BadStimulus(f"{path} is no image in the format {image_format}: {error}") from error
     if image.dtype != np.uint8 or image.shape != shape:
@@ -279,10 +279,12 @@ def _read_image(
     return image
 
 
-def _decoded(data: io.BytesIO, image_format: ImageFormat) -> NDArray[Any]:
+def _decoded(data: io.BytesIO, image_format: ImageFormat, shape: tuple[int, int]) -> NDArray[Any]:
     if image_format == "npy":
         return np.lib.format.read_array(data, allow_pickle=False)
     with Picture.open(data, formats=["PNG"]) as picture:
+        if picture.size != shape[::-1]:  # before it is unpacked
+            raise ValueError(f"it has {picture.width} x {picture.height} pixels")
         return np.asarray(picture)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -72,7 +73,7 @@ def test_every_command_explains_itself_with_an_example(path):
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_example_can_be_parsed(path):
     line = COMMANDS[path].help.partition("Example:")[2].strip().splitlines()[0]
-    words = line.replace('eval "$(', "").replace(')"', "").split()
+    words = shlex.split(line.replace('eval "$(', "").replace(')"', ""))
     assert words[0] == "inceptionloop"
     arguments = words[1 + len(path) :]
     COMMANDS[path].make_context(path[-1], arguments)

@@ -9,7 +9,7 @@ import datajoint as dj
 import numpy as np
 import pytest
 
-from pipeline import connection
+from pipeline import object_store
 from pipeline.connection import DatabaseUnavailable, connect
 from pipeline.server import PrivateServer
 
@@ -94,7 +94,7 @@ def test_the_default_store_has_a_name_in_every_row(schema, database, tmp_path):
     files = [path for path in (database / "store").rglob("*.npy") if schema.database in str(path)]
     assert len(files) == 1
     # Otherwise the garbage collector of that store takes what is in use for rubbish.
-    found = dj.gc.GarbageCollector(schema, store=connection.STORE).collect(dry_run=True)
+    found = dj.gc.GarbageCollector(schema, store=object_store.STORE).collect(dry_run=True)
     assert found["schema_paths_referenced"] == 2
     assert found["schema_paths_orphaned"] == found["hash_paths_orphaned"] == 0
 

@@ -4,7 +4,8 @@ import datajoint as dj
 import pytest
 from miniature import all_tables, row_counts, study
 
-from pipeline.deletion import BadSelection, delete_rows, find_table, preview
+from pipeline.deletion import delete_rows, preview
+from pipeline.selection import BadSelection, find_table
 from pipeline.status import errors, status
 from pipeline.study import register
 from schemas.dataset import ConditionTier, StaticMultiDataset, TargetDataset
@@ -44,11 +45,11 @@ def test_the_preview_counts_what_the_deletion_takes(computed, name):
         where = (TargetDataset.Member & plan).proj("split_hash").to_dicts()[0]
         where = {"split_hash": where["split_hash"]}
     before = row_counts()
-    rows, counts = preview(name, conditions(where))
+    found = preview(name, conditions(where))
     assert row_counts() == before
-    delete_rows(rows)
+    delete_rows(found.rows)
     after = row_counts()
-    named = {sql_names()[table]: n for table, n in counts.items()}
+    named = {sql_names()[table]: n for table, n in found.counts.items()}
     assert named == {n: before[n] - after[n] for n in before if before[n] != after[n]}
     assert named[name] == 1
     assert "OracleRankedUnit.Unit" in named
@@ -96,17 +97,15 @@ def test_a_deleted_recording_leaves_no_failed_job(recordings):
 
 
 def test_what_does_not_exist_selects_nothing(tables):
-    rows, counts = preview("Scan", ["animal_id=123456"])
-    assert not rows
-    assert counts == {}
+    found = preview("Scan", ["animal_id=123456"])
+    assert not found.rows
+    assert found.counts == found.owners == {}
 
 
 def test_all_conditions_must_hold(computed):
     key, _ = computed
-    rows, _ = preview("Scan", [*conditions(key), "reader=arrays"])
-    assert not rows
-    rows, _ = preview("Scan", [*conditions(key), "reader=test"])
-    assert len(rows) == 1
+    assert not preview("Scan", [*conditions(key), "reader=arrays"]).rows
+    assert len(preview("Scan", [*conditions(key), "reader=test"]).rows) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,9 +131,9 @@ def test_a_bad_selection_is_refused(tables, name, where, message):
 @pytest.mark.parametrize("value", ["' OR '1'='1", "100%", "\\", '"; DROP TABLE x; --', "%"])
 def test_text_is_compared_as_it_is(recordings, value):
     recordings.insert(92)
-    rows, counts = preview("Scan", [f"source_name={value}"])
-    assert not rows
-    assert counts == {}
+    found = preview("Scan", [f"source_name={value}"])
+    assert not found.rows
+    assert found.counts == {}
 
 
 def test_every_table_is_found_by_its_name():

@@ -430,14 +430,12 @@ def test_a_disk_that_fills_up_leaves_nothing(recordings, write):
 
 
 def test_a_recording_goes_in_once_there_is_room_again(recordings, write, monkeypatch):
-    from datajoint.storage import StorageBackend
-
-    def full(self, *arguments, **options):
+    def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path, key = write(big(27)), recordings.key()
     with monkeypatch.context() as patch:
-        patch.setattr(StorageBackend, "put_buffer", full)
+        patch.setattr("schemas.store.write_durably", full)
         with pytest.raises(BadRecording, match="No space left on device"):
             ingest_arrays(path, key)
     assert not Scan & key

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from miniature import ANIMAL, DESIGN, SEED, STUDY
+from miniature import ANIMAL, DESIGN, SEED, STUDY, write_study
 
 INCEPTIONLOOP = Path(sys.executable).with_name("inceptionloop")
 KINDS = ("mei", "linear_mei")
@@ -95,25 +95,12 @@ def project(tmp_path, server_program):
 
     def make(name):
         made.append(Project(tmp_path / name, server_program))
-        (made[-1].home / "study.toml").write_text(as_toml(STUDY))
+        write_study(made[-1].home / "study.toml", STUDY)
         return made[-1]
 
     yield make
     for one in made:
         one.inceptionloop("server", "stop")
-
-
-def as_toml(study: dict, path: str = "") -> str:
-    """Write nested tables of numbers, texts and lists."""
-    tables = {name: value for name, value in study.items() if isinstance(value, dict)}
-    lines = [f"[{path}]"] if path else []
-    lines += [
-        f"{name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}"
-        for name, value in study.items()
-        if name not in tables
-    ]
-    parts = [as_toml(table, f"{path}.{name}" if path else name) for name, table in tables.items()]
-    return "\n".join([*lines, *parts])
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def v4(shared, recordings, tmp_path_factory):
     plans = register(small(read_study(STUDY)), [key])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "POLL_SECONDS", 0.0)
-        assert work.work(n_threads=1)[1] == 0
+        assert work.work(work.Shift(n_threads=1))[1] == 0
     with np.load(path) as published:
         yield key, plans, dict(published)
 

@@ -19,7 +19,7 @@ def test_creating_again_changes_nothing(tables):
     def everything():
         query = (
             "SELECT table_schema, table_name, create_time FROM information_schema.tables "
-            "WHERE table_schema LIKE 'test\\_%%' ORDER BY 1, 2"
+            "WHERE table_schema LIKE 'test\\_%%' AND table_type = 'BASE TABLE' ORDER BY 1, 2"
         )
         return dj.conn().query(query).fetchall()
 

@@ -256,13 +256,13 @@ def test_one_changed_bit_in_the_weights_is_noticed(populated, stored_weights, pl
     changed = bytearray(stored_weights.read_bytes())
     changed[place] ^= 1
     stored_weights.write_bytes(changed)
-    with pytest.raises(ValueError, match="are not those of its row"):
+    with pytest.raises(ValueError, match=r"the object of TrainedModel .* is damaged"):
         model.load_model(*shas)
 
 
 def test_truncated_weights_are_noticed(populated, stored_weights):
     stored_weights.write_bytes(stored_weights.read_bytes()[:-4])
-    with pytest.raises(ValueError, match="are not those of its row"):
+    with pytest.raises(ValueError, match=r"the object of TrainedModel .* is damaged"):
         model.load_model(*model.ensemble_weights(populated.plan))
 
 
@@ -452,7 +452,9 @@ def test_one_changed_bit_in_the_responses_is_noticed(populated):
     changed[-1] ^= 1
     try:
         path.write_bytes(changed)
-        with pytest.raises(ValueError, match=r"responses of .* in the store are damaged"):
+        with pytest.raises(
+            ValueError, match=r"the object of InputResponse.ResponseBlock .* is damaged"
+        ):
             response_block(scan)
     finally:
         path.write_bytes(original)
