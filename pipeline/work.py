@@ -187,7 +187,8 @@ def _return_to_work(all_queues: Sequence[Queue], patience: float) -> None:
 
 def _disconnect() -> None:
     """Let go of a connection that may be amid an answer, whose rest is not that of the next."""
-    with suppress(pymysql.err.Error):
+    # RuntimeError: amid a read, which PyMySQL ends by closing the connection itself.
+    with suppress(pymysql.err.Error, RuntimeError):
         dj.conn().close()
 
 

@@ -236,6 +236,18 @@ def test_a_worker_that_is_asked_to_stop_gives_back_its_job(asked):
     assert not Parent() and not Worker()
 
 
+def test_a_worker_may_be_asked_to_stop_while_the_database_answers(monkeypatch):
+    def wait_for_an_answer():
+        asked = (threading.get_ident(), signal.SIGTERM)
+        threading.Timer(0.3, signal.pthread_kill, asked).start()
+        dj.conn().query("SELECT SLEEP(3)")
+
+    monkeypatch.setattr(work, "Pause", wait_for_an_answer)
+    with pytest.raises(SystemExit):
+        work.work(Shift(1, forever=True))
+    assert not Worker()
+
+
 def kill_own_connection():
     """As an administrator, a restart or a proxy would."""
     from pipeline.connection import driver_connection
