@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 SERVER ?= auto
 export SERVER
 
-.PHONY: install install-allen demo lint test test-all clean
+.PHONY: install install-allen demo notebooks lint test test-all clean
 
 install:
 	@scripts/bootstrap.sh
@@ -18,6 +18,12 @@ install-allen:
 
 demo: install
 	@$(BIN)/inceptionloop demo
+
+# Of the project that `make demo` fills, executed, in .inceptionloop/notebooks.
+notebooks: export INCEPTIONLOOP_HOME ?= $(CURDIR)/.inceptionloop
+notebooks: install
+	@$(BIN)/pip install --quiet --editable '.[notebooks]' && mkdir -p .inceptionloop/notebooks
+	@for n in notebooks/0*.py; do $(BIN)/jupytext --to ipynb --execute --set-kernel python3 --output .inceptionloop/notebooks/$$(basename $$n .py).ipynb $$n || exit 1; done
 
 lint: install
 	$(BIN)/ruff check .

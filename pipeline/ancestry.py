@@ -23,12 +23,12 @@ KEYS_AT_ONCE = 500
 
 @dataclass
 class Ancestry:
-    """A row and what it comes from.
+    """Rows of a table and what they come from.
 
     Attributes
     ----------
     table : type
-        Of the row; may be a part, all others are masters.
+        Of the rows; may be a part, all others are masters.
     keys : dict
         Table to the keys of its rows, in the order of its primary key.
     parents : dict
@@ -63,20 +63,29 @@ class ForeignKey:
 def ancestry(
     table: type[dj.Table], key: Key, report: Callable[[str], None] = lambda message: None
 ) -> Ancestry:
-    """Find the ancestors of a row.
+    """Find the ancestors of a row; parameters are those of `ancestry_of_all`."""
+    return ancestry_of_all(table, [key], report)
+
+
+def ancestry_of_all(
+    table: type[dj.Table],
+    keys: Iterable[Key],
+    report: Callable[[str], None] = lambda message: None,
+) -> Ancestry:
+    """Find the ancestors of rows.
 
     Parameters
     ----------
     table : type
         A table or part.
-    key : tuple
-        Of the row, in the order of the primary key.
+    keys : iterable of tuple
+        Of the rows, in the order of the primary key.
     report : callable
         Told which table is looked at.
     """
     found = Ancestry(table)
-    found.keys[table].add(key)
-    waiting = {table: {key}}
+    found.keys[table].update(keys)
+    waiting = {table: set(found.keys[table])}
     while waiting:
         child, keys = waiting.popitem()
         report(child.__name__)

@@ -11,6 +11,7 @@ from pipeline.commands import (
     backup,
     config,
     explain,
+    export,
     garbage,
     graph,
     ingest,
@@ -18,6 +19,7 @@ from pipeline.commands import (
     sql,
     stimulus,
     upgrade,
+    web,
     workers,
 )
 
@@ -31,6 +33,7 @@ app.add_typer(ingest.app, name="ingest")
 app.add_typer(stimulus.app, name="stimulus")
 app.add_typer(config.app, name="config")
 app.add_typer(account.app, name="account")
+app.add_typer(export.app, name="export")
 graph.add_to(app)
 garbage.add_to(app)
 backup.add_to(app)
@@ -38,6 +41,7 @@ explain.add_to(app)
 app.command()(upgrade.upgrade)
 workers.add_to(app)
 app.command()(sql.sql)
+app.command()(web.web)
 
 
 @app.callback()

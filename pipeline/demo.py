@@ -116,7 +116,7 @@ def _where() -> str:
     return (
         "the private server\n"
         'connect:  eval "$(.venv/bin/inceptionloop server env)", then Jupyter '
-        "(notebooks/01_read_the_results.py)\n"
+        "(notebooks/README.md)\n"
         '          or MYSQL_PWD="$DJ_PASS" mysql -h "$DJ_HOST" -P "$DJ_PORT" -u "$DJ_USER"'
     )
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import zlib
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -19,7 +21,39 @@ UNCOMPARED = {"code_hash", "n_resumptions"}
 CHECKSUMS = ("_sha256", "_digest")
 """How columns end that differ with the last bit of what they are of."""
 
+UNREADABLE = (StoreError, zlib.error, dj.DataJointError)
+"""What reading raises where an object or a blob is damaged."""
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Stands for a blob of a row that cannot be read."""
+
+    error: str
+
+
+def stored_rows(table: type[dj.Table], key: Row) -> list[Row]:
+    """Return rows as DataJoint does, with `Damaged` for each blob that cannot be read."""
+    try:
+        return (table & key).to_dicts()
+    except UNREADABLE:
+        attributes = table().heading.attributes
+        blobs = [name for name, a in attributes.items() if a.codec and a.codec.name == "blob"]
+        rows = (table & key).proj(*set(attributes) - set(blobs)).to_dicts()
+        keys = [{name: row[name] for name in table.primary_key} for row in rows]
+        return [
+            row | {name: _blob(table & own, name) for name in blobs}
+            for row, own in zip(rows, keys, strict=True)
+        ]
+
+
+def _blob(row: dj.Table, name: str) -> Any:
+    try:
+        return row.fetch1(name)
+    except UNREADABLE as error:
+        return Damaged(str(error))
 
 
 def differing_columns(table: dj.Table, made: Row, stored: Row, exact: bool) -> dict[str, str]:
@@ -47,13 +81,17 @@ def differing_columns(table: dj.Table, made: Row, stored: Row, exact: bool) -> d
             continue
         if name not in made and not attribute.nullable:  # its default
             continue
+        if isinstance(stored[name], Damaged):
+            wrong[name] = f"cannot be read: {stored[name].error}"
+            continue
         try:
             found = _deviation_of(attribute, made.get(name), stored[name])
         except StoreError as error:
-            wrong[name] = str(error)
+            wrong[name] = f"cannot be read: {error}"
             continue
         if found > (0 if exact else TOLERANCE):
-            wrong[name] = f"by {found:.1e} of it" if math.isfinite(found) else "entirely"
+            by = f"by {found:.1e} of it" if math.isfinite(found) else "entirely"
+            wrong[name] = f"differs {by}"
     return wrong
 
 

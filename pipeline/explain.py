@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -17,8 +17,8 @@ LISTED = 20
 """Most rows of a table that are described one by one."""
 CHECKSUMS = ("_sha256", "_digest", "_hash")
 """How columns end that hold a checksum."""
-STARTED, DURATION = "_job_start_time", "_job_duration"
-"""Hidden columns: when and how long a row was computed."""
+STARTED, DURATION, VERSION = "_job_start_time", "_job_duration", "_job_version"
+"""Hidden columns: when, how long and by what version of the software a row was computed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Row:
         Account, and ISO time in UTC; of rows that people insert.
     started, seconds : datetime, float, optional
         Of the computation, in the time of the worker.
+    software : str, optional
+        Key of the `CodeVersion` that computed the row, or what its hidden columns say of it.
     holds : tuple of Held
     """
 
@@ -65,6 +67,7 @@ class Row:
     inserted_at: str | None
     started: datetime | None
     seconds: float | None
+    software: str | None
     holds: tuple[Held, ...]
 
 
@@ -213,6 +216,7 @@ def _rows(table: type[dj.Table], keys: list[Key]) -> list[Row]:
                 inserted_at=record.get("time"),
                 started=row.get(STARTED),
                 seconds=row.get(DURATION),
+                software=row.get("code_hash") or row.get(VERSION) or None,
                 holds=held[tuple(key.values())],
             )
         )
@@ -222,20 +226,34 @@ def _rows(table: type[dj.Table], keys: list[Key]) -> list[Row]:
 def _held(table: type[dj.Table], keys: list[Key]) -> dict[Key, tuple[Held, ...]]:
     held: dict[Key, list[Held]] = {key: [] for key in keys}
     for part in belongings(table):
-        columns = [*table.primary_key, *_checksum_columns(part)]
+        if not (names := _checksum_columns(part)):
+            for key, n_rows in _counted(part, table.primary_key, keys):
+                held[key].append(Held(name_of(part), n_rows, {}))
+            continue
         by_key: dict[Key, list[tuple[Any, ...]]] = {}
+        columns, n_key = [*table.primary_key, *names], len(table.primary_key)
         order = ", ".join(f"`{name}`" for name in part.primary_key)
         for row in select(part, columns, table.primary_key, keys, f"ORDER BY {order}"):
-            by_key.setdefault(row[: len(table.primary_key)], []).append(row)
+            by_key.setdefault(row[:n_key], []).append(row[n_key:])
         for key, rows in by_key.items():
-            values = zip(*(row[len(table.primary_key) :] for row in rows), strict=True)
             checksums = {
                 name: _combined(_recorded(part, name, value) for value in column)
-                for name, column in zip(_checksum_columns(part), values, strict=True)
+                for name, column in zip(names, zip(*rows, strict=True), strict=True)
             }
             filled = {name: digest for name, digest in checksums.items() if digest}
             held[key].append(Held(name_of(part), len(rows), filled))
     return {key: tuple(found) for key, found in held.items()}
+
+
+def _counted(
+    table: type[dj.Table], key: Sequence[str], keys: list[Key]
+) -> Iterator[tuple[Key, int]]:
+    """Have the server count the rows with each of a few keys: there may be very many."""
+    names = ", ".join(f"`{name}`" for name in key)
+    values = tuple(value for (value,) in keys) if len(key) == 1 else tuple(keys)
+    sql = f"SELECT {names}, COUNT(*) FROM {table.full_table_name} WHERE ({names}) IN %s"
+    for row in dj.conn().query(f"{sql} GROUP BY {names}", (values,)).fetchall():
+        yield row[:-1], row[-1]
 
 
 def _checksums(table: type[dj.Table], keys: list[Key]) -> list[tuple[Key, dict[str, str]]]:

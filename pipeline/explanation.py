@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ def _facts(row: Row) -> list[str]:
     facts = []
     if row.started is not None:
         took = "" if row.seconds is None else f" in {row.seconds:.2f} s"
-        facts.append(f"computed {row.started:%Y-%m-%d %H:%M:%S}{took}")
+        software = f", software {row.software or 'not recorded'}"
+        known = "" if "code_hash" in row.values else software
+        facts.append(escape(f"computed {row.started:%Y-%m-%d %H:%M:%S}{took}{known}"))
     if row.inserted_by:
         facts.append(escape(f"inserted by {row.inserted_by} {_utc(row.inserted_at)}"))
     if row.values:
@@ -131,22 +134,37 @@ def write_picture(explanation: Explanation, file: Path) -> None:
     NoPicture
         If graphviz is not installed, or the file cannot be written.
     """
+    drawn = as_svg(explanation)
+    try:
+        file.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        raise NoPicture(
+            f"cannot write {file}: {error.strerror}; it needs a folder that exists"
+        ) from error
+
+
+def as_svg(explanation: Explanation) -> str:
+    """Draw the tables as `write_picture` does, and return the SVG.
+
+    Raises
+    ------
+    NoPicture
+        If graphviz is not installed.
+    """
+    return _drawn(_dot(explanation))
+
+
+@lru_cache(64)
+def _drawn(dot: str) -> str:
     try:
         done = subprocess.run(
-            ["dot", "-Tsvg"],
-            input=_dot(explanation),
-            capture_output=True,
-            text=True,
-            check=True,
+            ["dot", "-Tsvg"], input=dot, capture_output=True, text=True, check=True
         )
-        file.write_text(done.stdout, encoding="utf-8")
     except FileNotFoundError as error:
         raise NoPicture(
-            f"no program or folder '{error.filename}': the picture needs graphviz (`apt install "
-            "graphviz`) and a folder that exists"
+            "there is no program 'dot': the picture needs graphviz (`apt install graphviz`)"
         ) from error
-    except OSError as error:
-        raise NoPicture(f"cannot write {file}: {error.strerror}") from error
+    return done.stdout
 
 
 def _dot(explanation: Explanation) -> str:

@@ -61,12 +61,13 @@ def _table_status(step: Step, earlier: dict[str, TableStatus]) -> TableStatus:
         running=running,
         failed=failed,
         blocked=blocked,
-        blocked_by=_reason(needs) if blocked else "",
+        blocked_by=reason(needs) if blocked else "",
         mean_seconds=float(durations.mean()) if len(durations) else None,
     )
 
 
-def _reason(needs: list[TableStatus]) -> str:
+def reason(needs: list[TableStatus]) -> str:
+    """Say why jobs cannot start yet, from the status of the tables that they wait for."""
     failed = [f"{n.failed} failed in {n.table}" for n in needs if n.failed]
     if failed:
         return "; ".join(failed)

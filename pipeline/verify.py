@@ -2,6 +2,7 @@
 
 import platform
 import random
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pipeline.ancestry import ancestry, name_of
-from pipeline.deviation import differing_columns
+from pipeline.deviation import differing_columns, stored_rows
 from pipeline.selection import BadSelection, find_table
+from schemas.cache import empty_cache
 from schemas.graph import STEPS, parts
-from schemas.model import TrainedModel, TrainingCheckpoint
+from schemas.loading import forget_datasets
+from schemas.model import TrainedModel, TrainingCheckpoint, load_model
 from schemas.model_config import TrainConfig
 from schemas.operations import CodeVersion
 from schemas.store import StoreError
@@ -92,8 +95,25 @@ def verify_tables(names: Sequence[str], sampling: Sampling) -> Iterator[Verified
     """
     tables = [_computed(name) for name in names] or [step.table for step in STEPS]
     keys = [(table, key) for table in tables for key in _drawn(table, sampling)]
-    for table, key in tqdm(keys, desc="computing", unit="row", leave=False, disable=None):
-        yield verify_row(table, key)
+    with _nothing_kept():
+        for table, key in tqdm(keys, desc="computing", unit="row", leave=False, disable=None):
+            yield verify_row(table, key)
+
+
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """Read from the database and the store, not what this machine or process keeps of them."""
+    with empty_cache():
+        _forget()
+        try:
+            yield
+        finally:
+            _forget()
+
+
+def _forget() -> None:
+    forget_datasets()
+    load_model.cache_clear()
 
 
 def _computed(name: str) -> type[dj.Computed]:
@@ -129,6 +149,11 @@ def verify_row(table: type[dj.Computed], key: Key) -> Verified:
         exact = _repeatable(machines)
         try:
             differences = _differences(table, key, computed_again(table, dict(key)), exact)
+        except zlib.error as error:
+            differences = [
+                f"cannot be computed again: an array that it comes from is damaged ({error}); "
+                "verify the tables before it"
+            ]
         except (StoreError, ValueError) as error:
             differences = [f"cannot be computed again: {error}"]
     return Verified(table.__name__, key, tuple(differences), exact)
@@ -204,7 +229,7 @@ def _differences(
 ) -> list[str]:
     differences = []
     for part, rows in made.items():
-        stored = {_key_of(part, row): row for row in (part & key).to_dicts()}
+        stored = {_key_of(part, row): row for row in stored_rows(part, key)}
         again = {_key_of(part, row): row for row in rows}
         differences += _unmatched(part, "is not stored", again.keys() - stored.keys())
         differences += _unmatched(part, "does not come out again", stored.keys() - again.keys())
@@ -215,7 +240,7 @@ def _differences(
         }
         differences += _shortened(
             f"{_described(part, row, key)}: "
-            + "; ".join(f"{name} differs {how}" for name, how in columns.items())
+            + "; ".join(f"{name} {how}" for name, how in columns.items())
             for row, columns in wrong.items()
         )
     return differences

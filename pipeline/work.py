@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Literal
 
 import datajoint as dj
+import datajoint.jobs
 import pymysql
 import torch
 from threadpoolctl import threadpool_limits
@@ -22,6 +23,7 @@ from pipeline.janitor import Queue, may_pass, queues
 from pipeline.memory import keep_freed_memory
 from pipeline.object_store import default_store
 from pipeline.queue import JOBS_AT_ONCE
+from schemas.code_version import code_version
 from schemas.graph import STEPS, Step
 from schemas.operations import Pause
 
@@ -101,6 +103,7 @@ def work(shift: Shift) -> tuple[int, int]:
         # NumPy's too: torch sets only its own
         threadpool_limits(shift.n_threads),
         leaving_when_asked(_disconnect),
+        _software_noted(),
         heartbeat(all_queues, shift.serves, device) as pulse,
     ):
         while idle < IDLE_PASSES and time.monotonic() < end:
@@ -183,6 +186,22 @@ def _return_to_work(all_queues: Sequence[Queue], patience: float) -> None:
             logger.warning("no database (%s): next try in %.0f s", error, delay)
         time.sleep(delay)
         delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+
+
+@contextmanager
+def _software_noted() -> Iterator[None]:
+    """Have every computed row say by its hidden `_job_version` which `CodeVersion` made it.
+
+    DataJoint itself can note the commit of the working directory only, by a process for each job.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    software = code_version(device)["code_hash"]
+    usual = datajoint.jobs._get_job_version
+    datajoint.jobs._get_job_version = lambda config=None: software
+    try:
+        yield
+    finally:
+        datajoint.jobs._get_job_version = usual
 
 
 def _disconnect() -> None:

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DRAFT_SECONDS = 24 * 3600
@@ -22,6 +22,19 @@ def use_cache(folder: Path, max_bytes: int) -> None:
     """Keep the cache in this folder, at most so large; without it every process has its own."""
     global _folder, _max_bytes
     _folder, _max_bytes = folder, max_bytes
+
+
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """Make everything anew: with a cache of one's own, which is gone afterwards."""
+    global _folder
+    earlier = _folder
+    with tempfile.TemporaryDirectory(prefix="inceptionloop-cache-") as folder:
+        _folder = Path(folder)
+        try:
+            yield
+        finally:
+            _folder = earlier
 
 
 def cached_folder(name: str, write: Callable[[Path], None]) -> Path:

@@ -55,6 +55,8 @@ class LoopPool(dj.Manual):
     """
 
     class Member(dj.Part):
+        """A recording of the pool."""
+
         definition = """
         -> master
         -> ClosedLoopScan
@@ -126,6 +128,8 @@ class ProximityCellMatch(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A modelled cell and the recorded one nearest to it."""
+
         definition = """
         -> master
         -> TargetDataset.Unit
@@ -177,6 +181,8 @@ class BestProximityCellMatch(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A modelled cell and the recorded one that most stacks say it is."""
+
         definition = """
         -> master
         -> TargetDataset.Unit
@@ -234,6 +240,8 @@ class CellMatchOracleCorrelation(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A match, how alike both cells answer, and whether it counts."""
+
         definition = """
         -> master
         -> BestProximityCellMatch.Unit

@@ -15,7 +15,7 @@ from schemas.operations import CodeVersion
 @cache
 def code_version(device: str = "cpu") -> dict[str, str]:
     """Insert what this process computes with, once per process, and return its key."""
-    commit, dirty = _git_state(Path(__file__).parent)
+    commit, dirty = git_state(Path(__file__).parent)
     row = {
         "package_version": version("inceptionloop"),
         "git_commit": commit,
@@ -32,7 +32,7 @@ def code_version(device: str = "cpu") -> dict[str, str]:
     return key
 
 
-def _git_state(folder: Path) -> tuple[str | None, bool | None]:
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Return commit and whether tracked files differ from it, or Nones outside a checkout."""
 
     def git(*arguments: str) -> str | None:

@@ -130,6 +130,8 @@ class CodeAnalysis(dj.Computed):
         """
 
     class Neuron(dj.Part):
+        """A neuron of a code and its tuning."""
+
         definition = """
         -> CodeAnalysis.Code
         neuron_rank : int16             # by preferred stimulus, from 0

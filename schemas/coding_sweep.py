@@ -38,12 +38,16 @@ class CodingSweep(dj.Manual):
     """
 
     class Member(dj.Part):
+        """A plan of the sweep."""
+
         definition = """
         -> master
         -> CodeAnalysisPlan
         """
 
     class Target(dj.Part):
+        """A target rate of the sweep."""
+
         definition = """
         -> master
         target_index : int16            # in order of the rates, from 0
@@ -155,6 +159,8 @@ class RateDistortion(dj.Computed):
         """
 
     class Point(dj.Part):
+        """A code of the sweep."""
+
         definition = """
         -> master
         -> CodeAnalysis.Code

@@ -35,6 +35,8 @@ class BestNaturalImage(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its best training image, whole and under the mask."""
+
         definition = """
         -> master
         -> MEIMask.Unit
@@ -151,6 +153,8 @@ class ImageComparison(dj.Computed):
     """
 
     class Response(dj.Part):
+        """A unit's response to one kind of image."""
+
         definition = """
         -> master
         -> UnitSelection.Unit

@@ -104,6 +104,8 @@ class StaticMultiDataset(dj.Manual):
     """
 
     class Member(dj.Part):
+        """A recording of the group."""
+
         definition = """
         -> master
         -> StaticScan
@@ -196,6 +198,8 @@ class ConditionTier(dj.Computed):
     """
 
     class Condition(dj.Part):
+        """An image, as it was shown, and its tier."""
+
         definition = """
         -> master
         -> Condition

@@ -141,6 +141,8 @@ class ContextTest(dj.Computed):
     """
 
     class Context(dj.Part):
+        """One of the new contexts."""
+
         definition = """
         -> master
         context_index : int16           # in the order they were shown
@@ -170,6 +172,8 @@ class ContextTest(dj.Computed):
         """
 
     class Unit(dj.Part):
+        """A unit of a population and how clearly it carries a source."""
+
         definition = """
         -> ContextTest.Population
         population_unit : int32
@@ -370,6 +374,8 @@ class ContextDecoding(dj.Computed):
     """
 
     class Score(dj.Part):
+        """How well one decoder tells the context from one layer."""
+
         definition = """
         -> master
         decoded_layer : varchar(12)     # modulation; where rectified population and lower

@@ -33,6 +33,8 @@ class GradientField(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and the gradient of its response."""
+
         definition = """
         -> master
         -> UnitSelection.Unit
@@ -103,6 +105,8 @@ class RegressionField(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its regression weights."""
+
         definition = """
         -> master
         -> TargetDataset.Unit

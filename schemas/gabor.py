@@ -31,6 +31,8 @@ class BestGabor(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its best Gabor of the grid."""
+
         definition = """
         -> master
         -> UnitSelection.Unit
@@ -104,6 +106,8 @@ class OptimalGabor(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its best Gabor of all."""
+
         definition = """
         -> master
         -> BestGabor.Unit

@@ -325,16 +325,26 @@ def activate(prefix: str, create: bool = False) -> None:
 
 
 def create(prefix: str) -> None:
-    """Create schemas, tables and job tables that are missing, and the views; safe to repeat."""
+    """Create schemas, tables and job tables that are missing; make the views; safe to repeat."""
     for module in MODULES:
         create_schema(schema_name(module, prefix))
     activate(prefix, create=True)
     for step in STEPS:
         if not step.table().jobs.is_declared:
             step.table().jobs.declare()
-    create_schema(views.schema_of_views(prefix))
+    _make_views(prefix)
+
+
+def _make_views(prefix: str) -> None:
+    """Make the views, new or again, and drop those that the program does not have any more."""
+    schema = views.schema_of_views(prefix)
+    create_schema(schema)
     for statement in views.statements(prefix, tables()):
         dj.conn().query(statement.replace("%", "%%"))
+    there = "SELECT table_name FROM information_schema.views WHERE table_schema = %s"
+    for (name,) in dj.conn().query(there, args=(schema,)).fetchall():
+        if name not in views.VIEWS:
+            dj.conn().query(f"DROP VIEW IF EXISTS `{schema}`.`{name}`")
 
 
 def tables() -> dict[str, type[dj.Table]]:

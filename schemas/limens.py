@@ -30,6 +30,8 @@ class LimenStudy(dj.Manual):
     """
 
     class Limen(dj.Part):
+        """One limen of one listener."""
+
         definition = """
         -> master
         limen_index : int32             # line of the file, from 0

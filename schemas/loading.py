@@ -38,6 +38,11 @@ def load_dataset(training_set: dict[str, Any], digest: str) -> ImageDataset:
     return _load(training_set["training_set_hash"], digest)
 
 
+def forget_datasets() -> None:
+    """Let go of the data sets that are kept in memory."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load(training_set_hash: str, digest: str) -> ImageDataset:
     key = {"training_set_hash": training_set_hash}

@@ -87,6 +87,8 @@ class UnitSelection(dj.Computed):
         """
 
     class Unit(dj.Part):
+        """A unit that was selected."""
+
         definition = """
         -> UnitSelection.Block
         -> TargetDataset.Unit
@@ -191,6 +193,8 @@ class MEI(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its most exciting image."""
+
         definition = """
         -> master
         -> UnitSelection.Unit
@@ -401,6 +405,8 @@ class MEIMask(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and the mask of its MEI."""
+
         definition = """
         -> master
         -> MEI.Unit

@@ -61,6 +61,8 @@ class DiverseMEI(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and how different its images are."""
+
         definition = """
         -> master
         -> MEIMask.Unit
@@ -71,6 +73,8 @@ class DiverseMEI(dj.Computed):
         """
 
     class Image(dj.Part):
+        """One of the images of a unit."""
+
         definition = """
         -> DiverseMEI.Unit
         diverse_index : int16
@@ -160,6 +164,8 @@ class SurroundMEI(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and the surround of its MEI."""
+
         definition = """
         -> master
         -> MEIMask.Unit

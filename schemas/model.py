@@ -279,6 +279,8 @@ class Ensemble(dj.Computed):
     """
 
     class Member(dj.Part):
+        """A network of the ensemble."""
+
         definition = """
         -> master
         -> TrainedModel
@@ -401,6 +403,8 @@ class ModelComparison(dj.Manual):
     """
 
     class Candidate(dj.Part):
+        """An ensemble that competes, and for which role."""
+
         definition = """
         -> master
         -> TrainingPlan
@@ -432,6 +436,8 @@ class ModelGroup(dj.Computed):
     """
 
     class Best(dj.Part):
+        """The best ensemble of a role."""
+
         definition = """
         -> master
         best_role : enum('cnn', 'linear')

@@ -170,6 +170,8 @@ class SeedSet(dj.Manual):
     """
 
     class Member(dj.Part):
+        """A seed of the set."""
+
         definition = """
         -> master
         -> Seed

@@ -248,6 +248,8 @@ class RateMapDataset(dj.Manual):
     """
 
     class Member(dj.Part):
+        """A recording and how its rate maps are made."""
+
         definition = """
         -> master
         -> RateMapPlan
@@ -337,6 +339,8 @@ class ModelRateMap(dj.Computed):
         """
 
     class Unit(dj.Part):
+        """A unit of a layer and what its map looks like."""
+
         definition = """
         -> ModelRateMap.Layer
         model_unit : int32

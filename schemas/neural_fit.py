@@ -132,6 +132,8 @@ class InterAnimalConsistency(dj.Computed):
     """
 
     class Cell(dj.Part):
+        """A cell and how well other animals predict it."""
+
         definition = """
         -> master
         -> Scan.Unit
@@ -142,6 +144,8 @@ class InterAnimalConsistency(dj.Computed):
         """
 
     class CellSplit(dj.Part):
+        """One split of a cell's bins into training and test."""
+
         definition = """
         -> InterAnimalConsistency.Cell
         consistency_split : int16
@@ -340,6 +344,8 @@ class NeuralFit(dj.Computed):
     """
 
     class Cell(dj.Part):
+        """A cell and how well the network predicts it."""
+
         definition = """
         -> master
         -> Scan.Unit
@@ -350,6 +356,8 @@ class NeuralFit(dj.Computed):
         """
 
     class CellSplit(dj.Part):
+        """One split of a cell's conditions into training and test."""
+
         definition = """
         -> NeuralFit.Cell
         fit_split : int16

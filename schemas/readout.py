@@ -29,6 +29,8 @@ class UnitReadout(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and where it reads, on the core's map and in the image."""
+
         definition = """
         -> master
         -> TargetDataset.Unit

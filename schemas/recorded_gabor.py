@@ -60,6 +60,8 @@ class RecordedGabor(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its recorded Gabor."""
+
         definition = """
         -> master
         -> MEI.Unit

@@ -56,6 +56,8 @@ class Oracle(dj.Computed):
     """
 
     class UnitScores(dj.Part):
+        """A unit and how reliably it answers."""
+
         definition = """
         -> master
         -> TargetDataset.Unit
@@ -113,6 +115,8 @@ class OracleRankedUnit(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and its rank."""
+
         definition = """
         -> master
         -> Oracle.UnitScores
@@ -141,6 +145,8 @@ class UnitStatistics(dj.Computed):
     """
 
     class Unit(dj.Part):
+        """A unit and how varied its mean responses are."""
+
         definition = """
         -> master
         -> TargetDataset.Unit

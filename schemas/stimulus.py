@@ -84,6 +84,8 @@ class StimulusSet(dj.Manual):
     # What an item was made from is a part of its own for each kind of source: with several
     # references in one part, a deletion would follow the first that it finds to the master.
     class FromMEI(dj.Part):
+        """An item that is a unit's MEI."""
+
         definition = """
         -> StimulusSet.Item
         ---
@@ -91,6 +93,8 @@ class StimulusSet(dj.Manual):
         """
 
     class FromMask(dj.Part):
+        """An item that is a unit's MEI under its mask."""
+
         definition = """
         -> StimulusSet.Item
         ---
@@ -98,6 +102,8 @@ class StimulusSet(dj.Manual):
         """
 
     class FromGabor(dj.Part):
+        """An item that is a unit's best Gabor."""
+
         definition = """
         -> StimulusSet.Item
         ---
@@ -105,6 +111,8 @@ class StimulusSet(dj.Manual):
         """
 
     class FromNaturalImage(dj.Part):
+        """An item that is a unit's best natural image."""
+
         definition = """
         -> StimulusSet.Item
         ---

@@ -119,6 +119,13 @@ def match_contrast(
     ------
     ValueError
         If shapes disagree, or an image or mask is not finite or a mask leaves [0, 1].
+
+    Examples
+    --------
+    >>> images = torch.rand(2, 20, 30, generator=torch.Generator().manual_seed(1))
+    >>> matched = match_contrast(images, ContrastTarget(mean=120, std=20)).images
+    >>> matched.mean((1, 2)).round().tolist(), matched.std((1, 2)).round().tolist()
+    ([120.0, 120.0], [20.0, 20.0])
     """
     if images.ndim != 3 or not images.is_floating_point():
         raise ValueError(

@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 
 def array_digest(*arrays: NDArray[np.generic]) -> str:
-    """Return the SHA-256 of the arrays' types, shapes and bytes."""
+    """Return the SHA-256 of the arrays' types, shapes and bytes.
+
+    Examples
+    --------
+    >>> len(array_digest(np.zeros(3)))
+    64
+    >>> array_digest(np.zeros(3, np.int8)) == array_digest(np.zeros(3, np.uint8))
+    False
+    """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

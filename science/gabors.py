@@ -133,6 +133,14 @@ def gabor_patches(parameters: Tensor, image_shape: tuple[int, int]) -> Tensor:
     ------
     ValueError
         If the parameters are not (n, 6).
+
+    Examples
+    --------
+    At a phase of 90 degrees the middle is white.
+
+    >>> gabor = gabor_patches(torch.tensor([[90.0, 8, 0, 3, 0, 0]]), (9, 9))
+    >>> gabor.shape, gabor[0, 4, 4].item()
+    (torch.Size([1, 9, 9]), 1.0)
     """
     if parameters.ndim != 2 or parameters.shape[1] != len(PARAMETERS):
         raise ValueError(
@@ -166,6 +174,11 @@ def canonical(parameters: Tensor) -> Tensor:
     Returns
     -------
     float Tensor, (n, 6)
+
+    Examples
+    --------
+    >>> canonical(torch.tensor([[0.0, 8, 190, 3, 0, 0]])).tolist()
+    [[180.0, 8.0, 10.0, 3.0, 0.0, 0.0]]
     """
     phase, wavelength, orientation, *rest = parameters.unbind(1)
     turned = orientation.div(180).floor().remainder(2) == 1

@@ -33,6 +33,13 @@ def centroids(images: NDArray[np.floating]) -> Floats:
     ------
     ValueError
         If the images are not (m, h, w), empty or not finite.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 5, 7))
+    >>> image[0, 2, [1, 5]] = 1
+    >>> centroids(image)
+    array([[2., 3.]])
     """
     images = _checked(images)
     weight = np.square(images - images.mean((1, 2), keepdims=True))

@@ -41,6 +41,11 @@ def correlation(a: ArrayLike, b: ArrayLike, axis: int = 0) -> Floats:
     ------
     ValueError
         If the shapes differ or there are fewer than two samples.
+
+    Examples
+    --------
+    >>> correlation([[1, 3], [2, 2], [3, 1]], [[2, 2], [4, 4], [6, 6]])
+    array([ 1., -1.])
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
@@ -174,6 +179,13 @@ def signal_power(responses: ArrayLike, image_index: ArrayLike) -> Floats:
     n - 1. For equal numbers R of repeats it is the closed form of Schoppe et al.,
     ``(Var(sum) - sum Var) / (R (R - 1))``, averaged over all ways of calling one trial of an
     image the first, another the second and so on; noise may differ between images.
+
+    Examples
+    --------
+    Two images, shown twice each, to which the unit always gives 1 spike and 3 spikes.
+
+    >>> signal_power([[1], [1], [3], [3]], [0, 0, 1, 1])
+    array([2.])
     """
     return _Repeats.of(responses, image_index).signal_power
 
@@ -191,6 +203,11 @@ def cc_max(responses: ArrayLike, image_index: ArrayLike) -> Floats:
     ndarray
         float64, (n_units,), ``sqrt(signal power / Var(mean response))``; NaN where the signal
         power is not positive.
+
+    Examples
+    --------
+    >>> cc_max([[1], [1], [3], [3]], [0, 0, 1, 1])
+    array([1.])
     """
     return _Repeats.of(responses, image_index).ceiling
 
@@ -213,6 +230,13 @@ def cc_norm(responses: ArrayLike, predictions: ArrayLike, image_index: ArrayLike
         float64, (n_units,), ``Cov(mean, prediction) / sqrt(Var(prediction) signal power)``, may
         exceed 1; NaN where the unit is not `reliable`, the signal power is not positive or the
         prediction is constant.
+
+    Examples
+    --------
+    Twice too large, and otherwise right:
+
+    >>> cc_norm([[1], [1], [3], [3]], [[2], [2], [6], [6]], [0, 0, 1, 1])
+    array([1.])
     """
     predictions = np.asarray(predictions, np.float64)
     if predictions.shape != np.shape(responses):

@@ -153,6 +153,13 @@ def fit_gamma(pixel_value: ArrayLike, luminance: ArrayLike) -> GammaFit:
     ------
     ValueError
         If it is no valid calibration.
+
+    Examples
+    --------
+    >>> pixel = np.linspace(0, 255, 16)
+    >>> fit = fit_gamma(pixel, 100 * (pixel / 255) ** 2.2 + 1)
+    >>> round(fit.gamma, 3), round(fit.amplitude, 1)
+    (2.2, 100.0)
     """
     pixels, light = check_calibration(pixel_value, luminance)
     x = pixels / MAX_GREY

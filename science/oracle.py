@@ -108,6 +108,12 @@ def leave_one_out_oracle(
     microns_vei 6, with the (n-1)/n factor of its correlation corrected. With a single image the
     score is -1 by construction and says nothing, hence NaN. For r repeats of many images, signal
     variance S and noise variance N its value is ``S / sqrt((S + N) (S + N / (r - 1)))``.
+
+    Examples
+    --------
+    >>> trials = np.array([[1.0], [1.0], [3.0], [3.0]])
+    >>> leave_one_out_oracle(trials, np.array([0, 0, 1, 1]), min_repeats=2)
+    array([1.])
     """
     pairs = _leave_one_out(responses, image_index, min_repeats)
     return unknown(responses) if pairs is None else correlation(*pairs)
@@ -209,6 +215,11 @@ def mean_ranks(scores: Floats) -> Floats:
     -------
     float64, (n_units,)
         0 = best in every draw; ties share their mean rank. NaN where a score is NaN.
+
+    Examples
+    --------
+    >>> mean_ranks(np.array([[0.9, 0.1, 0.5], [0.8, 0.5, 0.1]]))
+    array([0. , 1.5, 1.5])
     """
     return rankdata(-scores, axis=1, nan_policy="omit").mean(axis=0) - 1
 

@@ -34,6 +34,14 @@ def grid(base: P, choices: Mapping[str, Sequence[Any]]) -> list[P]:
     ------
     pydantic.ValidationError
         If a name is unknown or a value out of range.
+
+    Examples
+    --------
+    >>> class Network(Params):
+    ...     layers: int = 1
+    ...     width: int = 8
+    >>> [n.width for n in grid(Network(), {"layers": [1, 2], "width": [8, 16]})]
+    [8, 16, 8, 16]
     """
     return [
         _replaced(base, dict(zip(choices, values, strict=True)))

@@ -32,7 +32,13 @@ class PreprocessingParams(Params):
 
 
 def resize_image(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.float32]:
-    """Resize one grey image (h, w) to (height, width), antialiased, values kept (0-255)."""
+    """Resize one grey image (h, w) to (height, width), antialiased, values kept (0-255).
+
+    Examples
+    --------
+    >>> resize_image(np.full((72, 128), 7, np.uint8), 36, 64).shape
+    (36, 64)
+    """
     if image.shape == (height, width):
         return image.astype(np.float32)
     return resize(

@@ -104,5 +104,11 @@ def n_repeated_images(image_index: NDArray[np.integer]) -> int:
 
 
 def rank_units(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return unit indices by descending score; NaN last, ties by index."""
+    """Return unit indices by descending score; NaN last, ties by index.
+
+    Examples
+    --------
+    >>> rank_units(np.array([0.2, np.nan, 0.7]))
+    array([2, 0, 1])
+    """
     return np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")

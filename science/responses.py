@@ -29,6 +29,11 @@ def hamming_window(duration: float, dt: float) -> Floats:
     ------
     ValueError
         If one of them is not positive and finite.
+
+    Examples
+    --------
+    >>> hamming_window(0.5, 0.2).shape
+    (5,)
     """
     if not (0 < duration < np.inf and 0 < dt < np.inf):
         raise ValueError(
@@ -264,6 +269,14 @@ def count_spikes(
     ValueError
         If spikes are not finite or not sorted, the counts do not add up, or a window does not
         end after it starts.
+
+    Examples
+    --------
+    The first unit has three spikes, the second one.
+
+    >>> count_spikes([0.1, 0.2, 0.3, 0.2], [3, 1], starts=[0.0, 0.25], stops=[0.25, 0.5])
+    array([[2., 1.],
+           [1., 0.]], dtype=float32)
     """
     spikes, counts = np.asarray(spike_times, np.float64), np.asarray(spike_counts, np.int64)
     starts, stops = np.asarray(starts, np.float64), np.asarray(stops, np.float64)

@@ -156,6 +156,11 @@ def spaced(position: Floats, recording: NDArray[np.generic], distance: float) ->
     -------
     int64, (n_kept,)
         Rows of `position` in ascending order.
+
+    Examples
+    --------
+    >>> spaced(np.array([[0.0, 0, 0], [5, 0, 0], [20, 0, 0]]), np.zeros(3), distance=10)
+    array([0, 2])
     """
     free = np.ones(len(position), bool)
     for i in range(len(position)):  # one decides about the next

@@ -70,6 +70,15 @@ def assign_tiers(
     ------
     ValueError
         If a tier that training needs (train, validation) stays empty.
+
+    Examples
+    --------
+    Images shown more than once test.
+
+    >>> checksums = [f"{i:064x}" for i in range(50)]
+    >>> tiers = assign_tiers(checksums, [4] * 10 + [1] * 40, SplitParams(method="repeated"))
+    >>> tiers[:10] == ["test"] * 10, "test" in tiers[10:]
+    (True, False)
     """
     sample = f"{params.method}:{params.seed}"
 

@@ -57,6 +57,13 @@ def value_entropy(values: Floats) -> Floats:
     -------
     float64, (n_units,)
         In nats, from 0, all values equal, to ln(n), all different.
+
+    Examples
+    --------
+    Two values, equally frequent: ln 2.
+
+    >>> value_entropy(np.array([[0.0], [0.0], [1.0], [1.0]])).round(3)
+    array([0.693])
     """
     n, n_units = values.shape
     entropy = np.empty(n_units)

@@ -25,6 +25,14 @@ def visual_angle(
     -------
     float64, (n, 2)
         Azimuth to the right and elevation downwards, degrees; (0, 0) is the middle of the screen.
+
+    Examples
+    --------
+    The middle of the screen, and its right edge, as far from the middle as the eye is.
+
+    >>> visual_angle(np.array([[31.5, 17.5], [63.5, 17.5]]), (36, 64), 30, 15)
+    array([[ 0.,  0.],
+           [45.,  0.]])
     """
     height, width = image_shape
     centre = np.array([(width - 1) / 2, (height - 1) / 2])

@@ -41,5 +41,5 @@ fi
 echo "Installing PyTorch ($torch) and the project into .venv; this takes some minutes"
 # shellcheck disable=SC2086  # TORCH may hold several arguments
 .venv/bin/pip install --quiet --disable-pip-version-check $torch
-.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,sql]'
+.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,sql,web]'
 echo "$wanted" > "$stamp"

@@ -34,6 +34,7 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+from miniature_demo import miniature_demo  # noqa: E402, F401
 from s3_server import s3_server  # noqa: E402, F401
 
 # Imports DataJoint without its warnings, which pytest would turn into errors.
@@ -44,18 +45,26 @@ from pipeline.server import PrivateServer  # noqa: E402
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Divide the tests between processes (`pytest -n 3 --dist loadgroup`), the longest first.
 
-    The demo, what needs a server, and what needs the populated miniature, which is made once, have
-    a process each; everything else goes by file.
+    The demo with all that looks at it, what needs a server, and what needs the populated miniature,
+    each of which is made once, have a process each; everything else goes by file. Notebooks, which
+    may add to the demo's project, come after what judges it.
     """
     groups = {item: _group(item) for item in items}
     order = ["test_demo.py", "server", "populated"]
-    items.sort(key=lambda item: order.index(groups[item]) if groups[item] in order else len(order))
+    items.sort(
+        key=lambda item: (
+            order.index(groups[item]) if groups[item] in order else len(order),
+            item.path.name == "test_notebooks.py",
+        )
+    )
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
 def _group(item: pytest.Item) -> str:
     fixtures = getattr(item, "fixturenames", ())
+    if "miniature_demo" in fixtures:
+        return "test_demo.py"
     if item.path.name != "test_demo.py":
         for fixture, group in (("populated", "populated"), ("server_program", "server")):
             if fixture in fixtures:

@@ -185,7 +185,7 @@ def test_what_the_image_and_its_services_run_exists():
     command = yaml.safe_load(run)
     assert command == SERVICES["worker"]["command"][: len(command)]
     assert command[0] in PROJECT["scripts"]
-    if not shutil.which("jupyter"):
+    if not shutil.which("jupyter-lab"):
         return
     command = SERVICES["jupyter"]["command"]
     subprocess.run([*command[:2], "--version"], check=True, capture_output=True)

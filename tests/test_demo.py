@@ -4,15 +4,12 @@ The bars were set before any result was seen (issue "The spine"). The miniature,
 has to pass the same ones with fewer units and images; the whole demo runs in `make test-all`.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from miniature_demo import finished_demo, stop_server
 from scipy.stats import kstest
 
 from science.closed_loop import confusion, permutation_test, scale_responses
@@ -30,39 +27,6 @@ from science.virtual import (
 )
 
 WELL_PREDICTED = 0.3
-INCEPTIONLOOP = Path(sys.executable).with_name("inceptionloop")
-
-
-def run(home: Path, *command: str | Path, server: str | None) -> str:
-    """Run a command in a project of its own, as a user would, and return what it prints."""
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("DJ_")}
-    environment |= {"INCEPTIONLOOP_HOME": str(home), "INCEPTIONLOOP_PREFIX": "inceptionloop_"}
-    if server:
-        environment["INCEPTIONLOOP_MYSQLD"] = server
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def demo_facts(home: Path, server: str | None, *options: str) -> tuple[dict, str]:
-    """Run the demo in an empty project, run it again, and return the facts of both runs."""
-    try:
-        printed = run(home, INCEPTIONLOOP, "demo", *options, server=server)
-        script = Path(__file__).with_name("demo_facts.py")
-        first = json.loads(run(home, sys.executable, script, server=server))
-        run(home, INCEPTIONLOOP, "demo", *options, server=server)
-        second = json.loads(run(home, sys.executable, script, server=server))
-    finally:
-        run(home, INCEPTIONLOOP, "server", "stop", server=server)
-    assert second == first, "a second run continues: it computes nothing anew"
-    return first, printed
 
 
 def check_jobs(facts: dict) -> None:
@@ -116,27 +80,31 @@ def check_report(home: Path, printed: str) -> None:
         assert word in text.lower()
 
 
-def test_miniature(tmp_path, server_program):
-    facts, printed = demo_facts(tmp_path, server_program, "--small")
+def test_miniature(miniature_demo):
+    facts = miniature_demo.facts
     check_jobs(facts)
     check_truth(facts)
     check_navigation(facts)
-    check_report(tmp_path, printed)
+    check_report(miniature_demo.home, miniature_demo.printed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_whole_demo(tmp_path, server_program):
     start = time.monotonic()
-    facts, printed = demo_facts(tmp_path, server_program)
+    try:
+        demo = finished_demo(tmp_path, server_program)
+    finally:
+        stop_server(tmp_path, server_program)
     assert time.monotonic() - start < 1200
+    facts = demo.facts
     assert facts["n_driven"] >= 60
     check_jobs(facts)
     check_truth(facts)
     check_navigation(facts)
     check_codes(facts)
     check_feedback(facts)
-    check_report(tmp_path, printed)
+    check_report(tmp_path, demo.printed)
 
 
 BLIND = VirtualAnimalParams(n_simple=0, n_complex=0, n_undriven=24)

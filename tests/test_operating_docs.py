@@ -17,7 +17,11 @@ from pipeline.settings import Settings
 ROOT = Path(__file__).parents[1]
 PAGES = {
     name: (ROOT / name).read_text()
-    for name in ("docs/operating.md", "docs/cluster.md", "docs/sql.md", "README.md")
+    for name in (
+        *(f"docs/{page}.md" for page in ("operating", "cluster", "sql", "own_data", "own_model")),
+        *(f"docs/{page}.md" for page in ("concepts", "gpu", "reproduction", "recordings")),
+        "README.md",
+    )
 }
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 

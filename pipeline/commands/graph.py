@@ -19,6 +19,8 @@ from pipeline.work import Serves, Shift
 from pipeline.work import work as run_shift
 from pipeline.worker_log import log_as_json
 
+STATES = ("done", "pending", "running", "failed", "blocked")
+
 
 def _name() -> Column:
     """Return the column of table names, which are never cut, however narrow the terminal is."""
@@ -53,11 +55,12 @@ def register_study(
     Example: inceptionloop register studies/virtual.toml --scan 1-1-1
     """
     with database():
-        keys = register_any(read_any_study(study), [_scan_key(name) for name in scan or ()])
+        keys = register_any(read_any_study(study), [scan_key(name) for name in scan or ()])
         say(f"training set {keys['training_set']['training_set_hash']}")
 
 
-def _scan_key(name: str) -> dict[str, int]:
+def scan_key(name: str) -> dict[str, int]:
+    """Return the key of a recording that is named as 7-1-1."""
     parts = name.split("-")
     if len(parts) != 3 or not all(p.isdecimal() for p in parts):
         raise BadStudy(f"'{name}' does not name a recording: write animal-session-scan, as 1-1-1")
@@ -128,6 +131,7 @@ def work(
             run_shift(shift)
         else:
             crew.supervise(processes, shift, json_logs)
+            say("`inceptionloop status` shows what is done, `report` and `web` the results")
         if failed := n_errors():
             say(f"{failed} jobs failed: `inceptionloop errors` shows them")
             raise typer.Exit(1)
@@ -135,6 +139,9 @@ def work(
 
 def show_status(
     as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Also tables of which nothing is asked.")
+    ] = False,
 ) -> None:
     """Show per table what is done, pending, running, failed and blocked, and by what.
 
@@ -145,11 +152,17 @@ def show_status(
         if as_json_:
             typer.echo(json.dumps(as_json(rows)))
             return
-        table = Table(_name(), "done", "pending", "running", "failed", "blocked", "by")
-        for r in rows:
-            counts = (r.done, r.pending, r.running, r.failed, r.blocked)
-            table.add_row(r.table, *(str(n) if n else "·" for n in counts), r.blocked_by)
+        shown = [row for row in rows if all_ or row.done or row.unfinished]
+        table = Table(_name())
+        for state in STATES:
+            table.add_column(state, no_wrap=True, justify="right")
+        table.add_column("by")
+        for row in shown:
+            counts = (getattr(row, state) for state in STATES)
+            table.add_row(row.table, *(str(n) if n else "·" for n in counts), row.blocked_by)
         console.print(table)
+        if left := len(rows) - len(shown):
+            say(f"nothing is asked of {left} more tables: --all shows them")
         show_pauses()
 
 

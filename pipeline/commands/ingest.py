@@ -44,7 +44,7 @@ def _ingest(key: dict[str, int], read: Callable[[], bool], study: Path | None = 
 
 @app.command("arrays")
 def arrays(
-    file: Annotated[Path, typer.Argument(help="An .npz file, see the README.")],
+    file: Annotated[Path, typer.Argument(help="An .npz file or a folder: see docs/arrays.md.")],
     animal: Animal,
     session: Session = 1,
     scan: ScanIdx = 1,

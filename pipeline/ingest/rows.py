@@ -23,7 +23,8 @@ def insert_in_chunks(
     table: type[dj.Table], rows: Iterable[dict[str, Any]], total: int, what: str
 ) -> None:
     """Insert rows with a progress bar when there are many, in statements that any server takes."""
-    with tqdm(total=total, desc=what, unit="row", leave=False, disable=total < CHUNK) as progress:
+    hidden = total < CHUNK or None  # None: where nobody looks
+    with tqdm(total=total, desc=what, unit="row", leave=False, disable=hidden) as progress:
         for chunk in chunks(rows):
             table.insert(chunk)
             progress.update(len(chunk))

@@ -103,7 +103,7 @@ def _clouds(network: Any, pairs: pd.DataFrame, album: Album) -> Picture:
     angles = pairs.late_angle_unfrozen.fillna(0).to_numpy()
     pair = pairs.iloc[int(np.argsort(angles, kind="stable")[len(angles) // 2])]
     weights = network.weights_sha256
-    points, result = _phases(*load_feedback_network(weights), params, pair.pair_mixing[None])
+    points, result = phases(*load_feedback_network(weights), params, pair.pair_mixing[None])
     frozen, unfrozen = (float(angle) for angle in (result.angle_frozen, result.angle_unfrozen))
     caption = (
         f"{network.label}, seed {network.seed}, the pair of contexts with the median angle: the "
@@ -115,7 +115,7 @@ def _clouds(network: Any, pairs: pd.DataFrame, album: Album) -> Picture:
     return album.add("population-planes", figure, "Population planes of three phases", caption)
 
 
-def _phases(
+def phases(
     network: FeedbackNetwork, task: FeedbackTask, params: FreezeParams, mixing: Floats
 ) -> tuple[list[Floats], FreezeResult]:
     """Repeat a pair, (1, 2, 2, 2), with other noise: late points (n, 3) of phases, and planes."""

@@ -33,6 +33,7 @@ TOPICS = {
         "comparisons",
     ),
     "The closed loop": (
+        "monitor_calibrations",
         "stimulus_items",
         "cell_matches",
         "confusion_diagonal",
@@ -46,7 +47,13 @@ TOPICS = {
         "consistencies",
         "rate_distortion",
         "efficient_codes",
+        "coding_exponents",
+        "limen_comparisons",
         "context_tests",
+        "population_clarities",
+        "freeze_pairs",
+        "context_decodings",
+        "feedback_controls",
     ),
     "How it was computed": ("configurations", "code_versions", "jobs", "workers"),
 }
@@ -108,16 +115,35 @@ def statements(prefix: str, tables: Tables) -> Iterator[str]:
     tables : mapping
         All tables by class name, parts as ``MEI.Unit``; bound to their database schemas.
     """
-    sources = {name: table.full_table_name for name, table in tables.items()}
-    sources["every configuration"] = _every_configuration(tables)
-    sources["every job"] = _every_job(tables)
+    meant = sources(tables)
     for view in VIEWS.values():
-        query = re.sub(r"\[([\w. ]+)\]", lambda match: sources[match[1]], view.query)
+        query = with_sources(view.query, meant)
         # With the rights of who reads, not of who ran `init`.
         yield (
             f"CREATE OR REPLACE SQL SECURITY INVOKER VIEW "
             f"`{schema_of_views(prefix)}`.`{view.name}` AS {query}"
         )
+
+
+def sources(tables: Tables) -> dict[str, str]:
+    """Return the SQL that the names in brackets stand for.
+
+    Of tables; of the job tables of computed ones, as ``[jobs of MEI]``, and of what `jobs` shows of
+    such a job, as ``[job of MEI]``; of all rows of a kind.
+    """
+    found = {name: table.full_table_name for name, table in tables.items()}
+    for name, table in tables.items():
+        if _is_computed(table):
+            found[f"jobs of {name}"] = _jobs(table)
+            found[f"job of {name}"] = _job(name, table)
+    found["every configuration"] = _every_configuration(tables)
+    found["every job"] = _every_job(tables)
+    return found
+
+
+def with_sources(query: str, meant: Mapping[str, str]) -> str:
+    """Return a query with the names in its brackets replaced by what they stand for."""
+    return re.sub(r"\[([\w. ]+)\]", lambda match: meant[match[1]], query)
 
 
 def _every_configuration(tables: Tables) -> str:
@@ -135,12 +161,21 @@ def _every_configuration(tables: Tables) -> str:
 
 def _every_job(tables: Tables) -> str:
     return _union(
-        f"SELECT '{name}' AS job_table, {_json(table.primary_key)} AS job_key, status, priority, "
-        "scheduled_time, reserved_time, completed_time, duration, error_message, host, pid "
-        f"FROM {table.full_table_name.replace('.`__', '.`~~')}"
+        f"SELECT {_job(name, table)} FROM {_jobs(table)}"
         for name, table in tables.items()
         if _is_computed(table)
     )
+
+
+def _job(name: str, table: type[dj.Table]) -> str:
+    return (
+        f"'{name}' AS job_table, {_json(table.primary_key)} AS job_key, status, priority, "
+        "scheduled_time, reserved_time, completed_time, duration, error_message, host, pid"
+    )
+
+
+def _jobs(table: type[dj.Table]) -> str:
+    return table.full_table_name.replace(".`__", ".`~~")
 
 
 def _is_computed(table: type[dj.Table]) -> bool:

@@ -25,4 +25,4 @@ SELECT
 FROM [BestGabor.Unit] AS b
 JOIN [TargetDataset.Unit] AS u USING (training_set_hash, unit_index)
 LEFT JOIN [OptimalGabor.Unit] AS o USING (training_set_hash, model_hash, train_hash, seed_set_hash,
-  selection_hash, contrast_hash, gabor_hash, unit_index)
+  selection_hash, contrast_hash, gabor_hash, unit_block, unit_index)

@@ -9,7 +9,8 @@ INTRODUCTION = """# Views for SQL
 What most people ask for, without the names of tables. `inceptionloop init` makes the views in the
 schema `inceptionloop_views` (with the prefix of the project), and `inceptionloop sql` knows them by
 name; questions and their answers are in [SQL](sql.md). Columns have the names of the attributes of
-the tables, so that views and tables can be joined; arrays and images stay in the tables.
+the tables, so that views and tables can be joined; arrays and images stay in the tables. Views of
+your own belong in a schema of your own: `init` drops what is not on this page.
 
 This page is made by `python -m schemas.views.page > docs/views.md`.
 """

@@ -74,6 +74,13 @@ def scale_responses(responses: ArrayLike, scaling: Scaling) -> NDArray[np.float6
     ------
     ValueError
         Unknown scaling, not (trials, units), fewer than two trials to scale, or not finite.
+
+    Examples
+    --------
+    >>> scale_responses([[1], [2], [3]], "zscored")
+    array([[-1.],
+           [ 0.],
+           [ 1.]])
     """
     responses = _responses(responses)
     if scaling not in ("raw", "normalized", "zscored"):
@@ -110,6 +117,14 @@ def confusion(responses: ArrayLike, image_unit: ArrayLike) -> Confusion:
     ------
     ValueError
         Shapes that do not fit, an infinite response, or an index outside -1..units-1.
+
+    Examples
+    --------
+    The image of the first neuron was shown twice, that of the second once.
+
+    >>> confusion([[4, 1], [6, 1], [1, 3]], [0, 0, 1]).mean
+    array([[5., 1.],
+           [1., 3.]])
     """
     responses, image_unit = np.asarray(responses, dtype=np.float64), np.asarray(image_unit)
     if responses.ndim != 2 or image_unit.shape != responses.shape[:1]:

@@ -114,6 +114,12 @@ def match_nearest(
     ValueError
         Positions not (cells, 3) or not finite, or a one-to-one assignment of more than `MAX_PAIRS`
         pairs of cells within `max_distance`.
+
+    Examples
+    --------
+    >>> days = [[0, 0, 0], [50, 0, 0]], [[51, 0, 0], [0, 2, 0], [0, 30, 0]]
+    >>> match_nearest(*days, MatchParams(max_distance=10))
+    (array([1, 0]), array([2., 1.]))
     """
     source, target = _positions(source_xyz, "source_xyz"), _positions(target_xyz, "target_xyz")
     index = np.full(len(source), -1, dtype=np.int64)

@@ -83,6 +83,14 @@ def permutation_test(
     ------
     ValueError
         Matrix not square, or nothing to draw asked for.
+
+    Examples
+    --------
+    Cells that respond to their own image only; of all orders of four images none other is as good.
+
+    >>> result = permutation_test(np.eye(4))
+    >>> result.statistic, result.p
+    (1.0, 0.041666666666666664)
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:

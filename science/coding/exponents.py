@@ -92,6 +92,11 @@ def fit_power_law(
     true exponent in 92 to 93 %, where percentiles cover it in 83 to 90 %. That of the correlation
     is the percentile interval. Both need only sums over the points of each group. Draws in which
     all predictors are equal are left out.
+
+    Examples
+    --------
+    >>> round(fit_power_law([1, 2, 4, 8], [3, 12, 48, 192]).exponent, 6)
+    2.0
     """
     log_predictor, log_value = _logarithms(predictor, value)
     if np.ptp(log_predictor) == 0:

@@ -32,6 +32,11 @@ def entropy(probabilities: ArrayLike) -> Floats:
     ------
     ValueError
         If probabilities are negative or do not sum to 1 within 1e-4.
+
+    Examples
+    --------
+    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).round(3)
+    array([0.693, 0.   ])
     """
     return entr(_distributions(probabilities)).sum(-1)
 

@@ -50,6 +50,11 @@ def excess_over_ideal(rate: ArrayLike, distortion: ArrayLike, entropy: float) ->
         float64, of that shape, D + R - H in nats: the KL divergence of the generated law from the
         prior, plus that of the encoder from the posterior over words, on average over stimuli. It
         is negative where training fits the few stimuli it saw better than their prior allows.
+
+    Examples
+    --------
+    >>> excess_over_ideal(rate=[1.0, 1.0], distortion=[1.0, 1.5], entropy=2.0)
+    array([0. , 0.5])
     """
     return np.asarray(distortion, np.float64) + np.asarray(rate, np.float64) - entropy
 
@@ -71,6 +76,11 @@ def non_dominated(rate: ArrayLike, distortion: ArrayLike) -> NDArray[np.bool_]:
     ------
     ValueError
         If the shapes differ or a value is not finite.
+
+    Examples
+    --------
+    >>> non_dominated(rate=[1, 2, 2], distortion=[3, 1, 2])
+    array([ True,  True, False])
     """
     rate, distortion = np.asarray(rate, np.float64), np.asarray(distortion, np.float64)
     if rate.ndim != 1 or rate.shape != distortion.shape:

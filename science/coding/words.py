@@ -27,6 +27,11 @@ def binary_words(
     -------
     Tensor
         (2**n_neurons, n_neurons), 0 or 1; neuron 0 is the most significant bit (neural_vae 1).
+
+    Examples
+    --------
+    >>> binary_words(2).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
     numbers = torch.arange(2**n_neurons, device=device)[:, None]
     shifts = torch.arange(n_neurons - 1, -1, -1, device=device)

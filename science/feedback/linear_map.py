@@ -86,6 +86,13 @@ def r_squared(targets: ArrayLike, predictions: ArrayLike) -> Floats:
     ------
     ValueError
         If the shapes differ.
+
+    Examples
+    --------
+    Exact predictions, and the mean of the targets:
+
+    >>> r_squared([[1, 1], [2, 2], [3, 3]], [[1, 2], [2, 2], [3, 2]])
+    array([1., 0.])
     """
     targets, predictions = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
     if targets.shape != predictions.shape:

@@ -108,6 +108,13 @@ def fitted_plane_normal(points: ArrayLike) -> Floats:
     ------
     ValueError
         If points are not three-dimensional, or fewer than three.
+
+    Examples
+    --------
+    Points of the plane ``v3 = v1``:
+
+    >>> fitted_plane_normal([[0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 1, 1]]).round(3)
+    array([ 0.707,  0.   , -0.707])
     """
     points = np.asarray(points, np.float64)
     if points.ndim < 2 or points.shape[-1] != 3 or points.shape[-2] < 3:
@@ -171,6 +178,11 @@ def plane_angle(normal: ArrayLike, other: ArrayLike) -> Floats:
     -------
     ndarray
         float64, (...), degrees, in [0, 90].
+
+    Examples
+    --------
+    >>> plane_angle([[0, 0, 1], [0, 0, 1]], [[0, 1, 1], [0, 0, -2]])
+    array([45.,  0.])
     """
     normal, other = np.asarray(normal, np.float64), np.asarray(other, np.float64)
     across = np.linalg.norm(np.cross(normal, other), axis=-1)

@@ -54,6 +54,19 @@ def gaussian_mask(
     -------
     MaskResult
         "degenerate" where the covariance is singular, or narrower than a pixel in any direction.
+
+    Examples
+    --------
+    A bright dot in the middle.
+
+    >>> rows, columns = np.mgrid[:15, :25]
+    >>> dot = np.exp(-((rows - 7) ** 2 + (columns - 12) ** 2) / 8)
+    >>> images = (20 + 100 * dot[None]).astype(np.float32)
+    >>> def respond(images, units):
+    ...     return images.sum((1, 2, 3))
+    >>> masks = gaussian_mask(respond, images, 20.0, 50.0, GaussianMaskParams()).masks
+    >>> masks.shape, masks[0, 7, 12].item()
+    ((1, 15, 25), 1.0)
     """
     masked = MaskedImages(respond, images, mean, std, device)
     centre, covariance = moments(deviations(masked.grey).double() ** 2)

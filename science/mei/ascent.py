@@ -227,6 +227,22 @@ def ascend(
     ValueError
         Empty block, std not positive, a contrast that does not fit into 0..255, responses of the
         wrong shape or not differentiable.
+
+    Examples
+    --------
+    The MEI of a linear unit is its filter.
+
+    >>> from science.gabors import gabor_patches
+    >>> from science.mei import FixedContrast
+    >>> from science.metrics import correlation
+    >>> filters = gabor_patches(torch.tensor([[90.0, 8, 45, 3, 0, 0]]), (16, 16))
+    >>> def respond(images, units):
+    ...     return (filters[units] * images[:, 0]).sum((1, 2))
+    >>> mei = ascend(respond, [1], (16, 16), 120.0, 50.0, FixedContrast(iter_n=50)).images
+    >>> mei.shape
+    (1, 16, 16)
+    >>> bool(correlation(mei.ravel(), filters.numpy().ravel()) > 0.9)
+    True
     """
     scale = GreyScale(mean, std)
     if not len(seeds):

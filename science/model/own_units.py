@@ -131,7 +131,8 @@ def _reading(network: ImageNetwork, columns: Sequence[tuple[str, int]]) -> Readi
         (kernels[part],) = torch.autograd.grad(drive.sum(), blank)
         bias[part] = drive.detach()
     corners, size = _windows((kernels != 0).any(1))
-    if size[0] * size[1] > LARGEST_WINDOW * shape[1] * shape[2]:
+    large = size[0] * size[1] > LARGEST_WINDOW * shape[1] * shape[2]
+    if large or not hasattr(network.core, "windows"):
         corners, size = torch.zeros_like(corners), shape[1:]
     windows = cut(kernels, corners, size).contiguous(memory_format=torch.channels_last)
     return Reading(network, windows, corners, bias)

@@ -82,6 +82,16 @@ def grid_scores(
 
     Sargolini F et al. (2006). Conjunctive representation of position, direction, and velocity in
     entorhinal cortex. Science 312:758.
+
+    Examples
+    --------
+    Waves of 0.4 m in three directions, 60 degrees apart.
+
+    >>> x, y = np.meshgrid(*2 * [np.arange(0, 2, 0.05)], indexing="ij")
+    >>> angles = np.deg2rad([0, 60, 120])
+    >>> wave = [np.cos(2 * np.pi / 0.4 * (x * np.cos(a) + y * np.sin(a))) for a in angles]
+    >>> grid_scores(np.sum(wave, 0)[..., None]).score > 1
+    array([ True])
     """
     maps = as_maps(maps)
     nx, ny, n_maps = maps.shape

@@ -75,6 +75,17 @@ def rate_maps(
     ------
     ValueError
         If no known position lies in the arena.
+
+    Examples
+    --------
+    An animal that sits in one place for ten seconds, with a cell of 2 Hz.
+
+    >>> track = Track(np.arange(0, 10, 0.1), np.full((100, 2), 0.52))
+    >>> spikes = SpikeTrains(np.arange(0.25, 10, 0.5), np.zeros(20, int), n_cells=1)
+    >>> params = RateMapParams(smoothing_bins=0)
+    >>> maps = rate_maps(track, spikes, Rectangle(width=2, height=2), params)
+    >>> maps.rates.shape, round(np.nanmax(maps.rates), 6).item()
+    ((40, 40, 1), 2.0)
     """
     params = params or RateMapParams()
     if arena is None:

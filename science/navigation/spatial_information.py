@@ -29,6 +29,13 @@ def spatial_information(maps: ArrayLike, occupancy: ArrayLike) -> Floats:
     ----------
     Skaggs WE, McNaughton BL, Gothard KM, Markus EJ (1993). An information-theoretic approach to
     deciphering the hippocampal code. NIPS 5:1030.
+
+    Examples
+    --------
+    Spikes in one of four places tell log2(4) bits.
+
+    >>> spatial_information([[[8.0], [0.0]], [[0.0], [0.0]]], np.ones((2, 2)))
+    array([2.])
     """
     probability, relative = _relative_rates(maps, occupancy)
     logarithm = np.log2(np.where(relative > 0, relative, 1.0))

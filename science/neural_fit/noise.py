@@ -39,7 +39,13 @@ class NoiseCorrectedFits:
 
 
 def spearman_brown(r: ArrayLike) -> Floats:
-    """Reliability of all trials from the correlation of two halves of them, ``2 r / (1 + r)``."""
+    """Reliability of all trials from the correlation of two halves of them, ``2 r / (1 + r)``.
+
+    Examples
+    --------
+    >>> spearman_brown([0, 0.6, 1])
+    array([0.  , 0.75, 1.  ])
+    """
     r = np.asarray(r, np.float64)
     with np.errstate(divide="ignore"):
         return 2 * r / (1 + r)

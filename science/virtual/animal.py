@@ -68,6 +68,12 @@ class VirtualAnimal:
     ------
     ValueError
         If the cells do not fit into the image or into the cortical volume.
+
+    Examples
+    --------
+    >>> params = VirtualAnimalParams(n_simple=3, n_complex=2, n_undriven=1)
+    >>> VirtualAnimal(params, seed=0).filters.shape
+    (6, 24, 40)
     """
 
     def __init__(self, params: VirtualAnimalParams, seed: int) -> None:

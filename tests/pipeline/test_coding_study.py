@@ -12,6 +12,7 @@ from pipeline.cli import app
 from pipeline.coding_study import CodingStudy, register_coding
 from pipeline.demo import STUDIES
 from pipeline.ingest.limens import ingest_limens
+from pipeline.sql import read_sql
 from pipeline.status import status
 from pipeline.study_file import BadStudy
 from schemas.coding import CodeAnalysis, CodeAnalysisPlan
@@ -141,6 +142,15 @@ def test_all_that_was_asked_for_is_there_once_and_is_computed(tmp_path):
     assert len(TrainedModel & plans) == len(CodeAnalysis & sweep) == 4
     assert len(CodingSweep.codes(sweep)) == (RateDistortion & sweep).fetch1("n_swept_codes") == 6
     assert CodingExponents & sweep and len(LimenComparison.Target & sweep) == 3 * 2
+    columns = ["sweep_target_rate", "error_kind", "limen_slope", "classical_slope"]
+    stored = (LimenComparison.Target * LimenComparison * CodingSweep.Target & sweep).to_dicts()
+    seen = read_sql(
+        f"SELECT {', '.join(columns)} FROM limen_comparisons WHERE sweep_hash = :sweep",
+        {"sweep": sweep["sweep_hash"]},
+    )
+    assert sorted(map(tuple, seen.to_numpy())) == sorted(
+        tuple(row[name] for name in columns) for row in stored
+    )
 
 
 def test_a_grid_is_a_sweep_of_each(tables):

@@ -19,13 +19,26 @@ from pipeline.explanation import NoPicture, as_json, as_tree, direct_parents, wr
 from pipeline.selection import BadSelection
 from schemas.closed_loop import ConfusionMatrix
 from schemas.dataset import StaticMultiDataset
-from schemas.graph import STEPS
+from schemas.graph import STEPS, parts
 from schemas.mei import MEI, MEIMethod, UnitSelection
 from schemas.model import Ensemble, TrainedModel
 from schemas.operations import CodeVersion
 from schemas.recording import Activity, Condition, Image, Scan, Trial
 from schemas.responses import Frame
 
+NOT_IN_THE_MINIATURE = {
+    "Eye",
+    "Treadmill",
+    "RecordedGabor",
+    "CodeAnalysis",
+    "RateDistortion",
+    "CodingExponents",
+    "LimenComparison",
+    "ContextTest",
+    "FreezeExperiment",
+    "ContextDecoding",
+    "FeedbackControl",
+}
 COMPUTED = {step.table.__name__: step.table for step in STEPS}
 
 
@@ -57,15 +70,31 @@ def ancestors(mei):
 
 
 def test_of_every_computed_table_every_leaf_names_a_checksum(populated):
-    filled = [table for table in COMPUTED.values() if table()]
+    filled = [name for name, table in COMPUTED.items() if table()]
+    assert set(COMPUTED) - set(filled) <= NOT_IN_THE_MINIATURE
+    for name in filled:
+        found = _check_leaves(COMPUTED[name], name)
+        (row,) = found[name].rows
+        assert row.seconds >= 0 and row.started.year > 2000
+        assert CodeVersion & {"code_hash": row.software}
+        assert row.software == row.values.get("code_hash", row.software)
+
+
+def test_of_every_part_of_a_computed_table_every_leaf_names_a_checksum(populated):
+    filled = {
+        f"{name}.{part}": of_part
+        for name, table in COMPUTED.items()
+        for part, of_part in parts(table).items()
+        if of_part()
+    }
     assert len(filled) >= 30
-    for table in filled:
-        _check_leaves(table)
+    for name, part in filled.items():
+        assert name.partition(".")[0] in _check_leaves(part, name)
 
 
-def _check_leaves(table):
-    found = explained(table)
-    assert next(iter(found)) == table.__name__
+def _check_leaves(table, name):
+    found = explained(table, name)
+    assert next(iter(found)) == name
     for ancestor in found.values():
         assert set(ancestor.parents) <= found.keys()
         assert ancestor.n_rows == len(ancestor.rows) or ancestor.n_rows > LISTED
@@ -78,8 +107,7 @@ def _check_leaves(table):
         assert "CodeVersion" in found
     if "animal_id" in table().heading.names or "n_selected" in table().heading.names:
         assert all(row.checksums["source_sha256"] for row in found["Scan"].rows)
-    (row,) = found[table.__name__].rows
-    assert row.seconds >= 0 and row.started.year > 2000
+    return found
 
 
 def is_checksum(text):
@@ -174,6 +202,19 @@ def test_one_row_must_match(populated):
         explain("MEI.Units", [])
 
 
+def test_every_computed_row_names_its_software(mei, ancestors):
+    console = Console(width=400, record=True, file=StringIO())
+    console.print(as_tree(mei))
+    computed = [line for line in console.export_text().splitlines() if "computed 20" in line]
+    rows = [row for a in ancestors.values() for row in a.rows if row.started is not None]
+    noted = [row.software for row in rows if "code_hash" not in row.values]
+    assert len(computed) == len(rows)
+    assert noted
+    for software in {row.software for row in rows}:
+        assert CodeVersion & {"code_hash": software}
+        assert sum(f", software {software}" in line for line in computed) == noted.count(software)
+
+
 def test_the_text_names_every_ancestor_once(mei, ancestors):
     console = Console(width=400, record=True, file=StringIO())
     console.print(as_tree(mei))
@@ -218,11 +259,12 @@ def test_the_picture_shows_every_table(mei, ancestors, tmp_path):
 
 
 def test_without_graphviz_or_a_folder_there_is_one_clear_error(mei, tmp_path, monkeypatch):
+    never_drawn = explain("Frame", where(first_key(Frame)))
     with pytest.raises(NoPicture, match="a folder that exists"):
         write_picture(mei, tmp_path / "nowhere" / "mei.svg")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoPicture, match="apt install graphviz"):
-        write_picture(mei, tmp_path / "mei.svg")
+        write_picture(never_drawn, tmp_path / "frame.svg")
     assert not list(tmp_path.iterdir())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import datajoint as dj
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -18,7 +19,9 @@ from pipeline.cli import app
 from pipeline.commands.sql import ROWS_SHOWN
 from pipeline.settings import Settings
 from pipeline.sql import BadQuery, read_sql
+from schemas.dataset import TargetDataset
 from schemas.recording import Scan
+from schemas.reliability import Oracle
 from schemas.views import VIEWS
 
 ROOT = Path(__file__).parents[2]
@@ -314,15 +317,41 @@ def test_csv_in_a_file_and_on_standard_output(populated, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(StringIO(text)), expected, check_dtype=False)
 
 
-def test_parquet_or_what_it_needs(populated, tmp_path):
+def test_parquet_keeps_types_and_what_is_missing(populated, tmp_path):
+    query = "SELECT animal_id, reader, ingested_at, oracle, 'µ' AS text, NULL AS nothing, " \
+            "1.5 AS half FROM scans LEFT JOIN oracles USING (animal_id, session, scan_idx) " \
+            "ORDER BY animal_id, session, scan_idx, unit_id"  # fmt: skip
     file = tmp_path / "scans.parquet"
-    result = call("SELECT animal_id, reader, n_units FROM scans", "--parquet", file)
-    if result.exit_code:
-        assert "pip install 'inceptionloop[parquet]'" in result.stderr
-        assert not file.exists()
-    else:
-        assert len(pd.read_parquet(file)) == len(Scan())
+    result = call(query, "--parquet", file)
+    assert result.exit_code == 0, result.output
+    types = {field.name: str(field.type) for field in pq.read_schema(file)}
+    assert types.pop("ingested_at").startswith("timestamp")
+    assert {name: kind.removeprefix("large_") for name, kind in types.items()} == {
+        "animal_id": "int64",
+        "reader": "string",
+        "oracle": "double",
+        "text": "string",
+        "nothing": "null",
+        "half": "double",
+    }
+    written = pq.read_table(file)
+    oracles = (Scan.proj() * TargetDataset.Unit * Oracle.UnitScores).to_arrays("oracle")
+    missing = sum(value is None for value in written["oracle"].to_pylist())
+    assert len(written) - missing == sum(value is not None for value in oracles) > 0
+    assert missing > 0  # of the later days, and the rats
+    expected = read_sql(query)
+    assert written["ingested_at"].to_pylist() == expected["ingested_at"].to_list()
+    pd.testing.assert_frame_equal(pd.read_parquet(file), expected, check_dtype=False)
+
+
+def test_without_pyarrow_it_says_what_installs_it(tables, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    file = tmp_path / "one.parquet"
+    assert "pip install 'inceptionloop[parquet]'" in refused("SELECT 1", "--parquet", file)
+    assert not file.exists()
 
 
 def test_a_file_that_cannot_be_written(tables, tmp_path):
-    assert "cannot be written" in refused("SELECT 1", "--csv", tmp_path / "no" / "file.csv")
+    for kind in ("csv", "parquet"):
+        line = refused("SELECT 1", f"--{kind}", tmp_path / "no" / f"file.{kind}")
+        assert "cannot be written" in line

@@ -16,8 +16,9 @@ from pipeline.deviation import TOLERANCE, deviation, differing_columns
 from pipeline.selection import BadSelection
 from pipeline.settings import Settings
 from pipeline.verify import Sampling, verify_row, verify_tables
+from schemas.dataset import TargetDataset
 from schemas.graph import STEPS
-from schemas.mei import MEI
+from schemas.mei import MEI, MEIMask
 from schemas.model import TrainedModel, TrainingCheckpoint
 from schemas.operations import CodeVersion
 from schemas.reliability import Oracle, OracleRankedUnit
@@ -83,14 +84,50 @@ def test_a_byte_that_was_changed_in_the_store_is_told_by_verify_and_by_reading(p
     key = first_key(Frame)
     with one_byte_changed(Frame, "frames", key):
         (difference,) = verify_row(Frame, key).differences
-        with pytest.raises(DamagedObject, match=r"Frame .* is damaged"):
+        with pytest.raises(DamagedObject) as told:
             np.asarray((Frame & key).fetch1("frames"))
-        result = CliRunner().invoke(app, ["verify", "Frame", "--sample", "99"])
-    assert difference.startswith("Frame: frames differs")
-    assert "is damaged" in difference
+        result = CliRunner().invoke(app, ["verify", "Frame", "TargetDataset", "--sample", "99"])
+        checked = CliRunner().invoke(app, ["store", "check", "--table", "Frame"])
+    named = ", ".join(f"{name}={value}" for name, value in key.items())
+    damaged = f"the object of Frame ({named}) is damaged: "
+    assert str(told.value).startswith(damaged) and "frames" in str(told.value)
+    assert difference == f"Frame: frames cannot be read: {told.value}"
     assert result.exit_code == 1
     assert "1 differ from what is stored" in " ".join(result.output.split())
+    assert checked.exit_code == 1
+    assert damaged in " ".join(checked.output.split())
     assert verify_row(Frame, key).equal
+
+
+def test_what_is_computed_from_a_damaged_object_cannot_be_computed_again(populated):
+    key = (Oracle & populated.training_set).keys(order_by="KEY", limit=1)[0]
+    (scan,) = (TargetDataset.Member & key).proj(*Frame.primary_key).to_dicts()
+    frame = {name: scan[name] for name in Frame.primary_key}
+    block = (InputResponse.ResponseBlock & frame).keys(order_by="KEY", limit=1)[0]
+    with one_byte_changed(InputResponse.ResponseBlock, "responses", block):
+        checked = list(verify_tables(["Oracle"], Sampling(99)))
+    (bad,) = [c for c in checked if not c.equal]
+    assert bad.key == key
+    (difference,) = bad.differences
+    assert difference.startswith(
+        "cannot be computed again: the object of InputResponse.ResponseBlock (animal_id="
+    )
+    assert "is damaged" in difference
+
+
+def test_a_byte_of_an_array_in_a_row_that_was_changed_is_told(populated):
+    key = first_key(MEI & populated.plan)
+    unit = (MEI.Unit & key & "mei_status = 'ok'").keys(order_by="KEY", limit=1)[0]
+    name, rows = MEI.Unit().full_table_name, (MEI.Unit & unit).where_clause()
+    with undone() as query:
+        ((blob,),) = query(f"SELECT mei FROM {name}{rows}").fetchall()
+        changed = blob[:-1] + bytes([blob[-1] ^ 1])
+        query(f"UPDATE {name} SET mei = %s{rows}", (changed,))
+        (difference,) = verify_row(MEI, key).differences
+        (of_mask,) = verify_row(MEIMask, first_key(MEIMask & key)).differences
+    assert difference.startswith(f"MEI.Unit (unit_index={unit['unit_index']}): mei cannot be read")
+    assert of_mask.startswith("cannot be computed again: an array that it comes from is damaged")
+    assert verify_row(MEI, key).equal
 
 
 def test_weights_that_were_changed_are_told(populated):

@@ -1,6 +1,7 @@
 """The views hold what the tables hold, say so, and give nobody more than he may read."""
 
 import json
+import sys
 from pathlib import Path
 
 import datajoint as dj
@@ -37,6 +38,7 @@ ONE_ROW_PER_ROW_OF = {
     "surrounds": "SurroundMEI.Unit",
     "gabors": "BestGabor.Unit",
     "comparisons": "ImageComparison.Response",
+    "monitor_calibrations": "ProcessedMonitorCalibration",
     "stimulus_items": "StimulusSet.Item",
     "cell_matches": "BestProximityCellMatch.Unit",
     "confusion_diagonal": "ConfusionMatrix.Diagonal",
@@ -48,11 +50,43 @@ ONE_ROW_PER_ROW_OF = {
     "consistencies": "InterAnimalConsistency.Cell",
     "rate_distortion": "RateDistortion.Target",
     "efficient_codes": "CodeAnalysis.Code",
+    "coding_exponents": "CodingExponents.PowerLaw",
+    "limen_comparisons": "LimenComparison.Target",
     "context_tests": "ContextTest",
+    "population_clarities": "ContextTest.Population",
+    "freeze_pairs": "FreezeExperiment.Pair",
+    "context_decodings": "ContextDecoding.Score",
+    "feedback_controls": "FeedbackControl",
     "code_versions": "CodeVersion",
     "workers": "Worker",
 }
-EMPTY_IN_THE_MINIATURE = {"rate_distortion", "efficient_codes", "context_tests", "workers"}
+EMPTY_IN_THE_MINIATURE = {
+    "rate_distortion",
+    "efficient_codes",
+    "coding_exponents",
+    "limen_comparisons",
+    "context_tests",
+    "population_clarities",
+    "freeze_pairs",
+    "context_decodings",
+    "feedback_controls",
+    "workers",
+}
+EMPTY_IN_THE_DEMO = {"limen_comparisons", "workers"}
+COUNTS = """
+import json, sys
+from pipeline.database import open_database
+from pipeline.sql import read_sql
+from schemas import graph
+
+open_database()
+tables = graph.tables()
+counts = {
+    view: (int(read_sql(f"SELECT COUNT(*) AS n FROM {view}").n[0]), len(tables[table]()))
+    for view, table in json.loads(sys.argv[1]).items()
+}
+print(json.dumps(counts))
+"""
 
 
 def ask(sql, *args):
@@ -127,6 +161,14 @@ def test_a_view_has_the_rows_of_its_table(populated, name):
     assert rows == sorted(map(repr, ask(f"SELECT {columns} FROM {table.full_table_name}")))
     assert rows or name in EMPTY_IN_THE_MINIATURE
     assert len(shared) > 1
+
+
+def test_joins_lose_and_double_no_row_of_codes_and_networks_with_feedback(miniature_demo):
+    asked = {name: ONE_ROW_PER_ROW_OF[name] for name in EMPTY_IN_THE_MINIATURE - EMPTY_IN_THE_DEMO}
+    counts = json.loads(miniature_demo.run(sys.executable, "-c", COUNTS, json.dumps(asked)))
+    assert set(counts) == set(asked)
+    for name, (n_view, n_table) in counts.items():
+        assert n_view == n_table > 0, name
 
 
 def _plain(table, attribute):
@@ -211,6 +253,23 @@ def test_init_makes_again_what_is_missing_or_old(tables):
     graph.create(prefix)
     assert len(ask(f"SELECT * FROM {view('units')} LIMIT 1")) <= 1
     assert "n_units" in {row[0] for row in ask(f"DESCRIBE {view('scans')}")}
+
+
+def test_init_drops_views_that_the_program_does_not_have_any_more(tables):
+    schema = schema_of_views(Settings().prefix)
+    ask(f"CREATE VIEW {view('of_an_older_program')} AS SELECT 1 AS one")
+    ask(f"CREATE TABLE {view('somebodys_notes')} (note INT)")
+    try:
+        graph.create(Settings().prefix)
+        there = ask(
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s",
+            schema,
+        )
+        kinds = dict(there)
+        assert {name for name, kind in kinds.items() if kind == "VIEW"} == set(VIEWS)
+        assert kinds["somebodys_notes"] == "BASE TABLE"  # nobody can compute that again
+    finally:
+        ask(f"DROP TABLE {view('somebodys_notes')}")
 
 
 def test_backups_leave_the_views_out(tables):

@@ -181,3 +181,6 @@ class EnergyCore(nn.Module):
         """Group sparsity of the trained layers times its gamma."""
         sparsity = torch.stack([group_sparsity(c.weight) for c in self.convolutions]).mean()
         return {"core_sparsity": self.config.gamma_hidden * sparsity}
+
+
+CORE = (EnergyCoreConfig, EnergyCore)

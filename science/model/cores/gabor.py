@@ -143,3 +143,6 @@ class GaborCore(nn.Module):
     def regularizers(self) -> dict[str, Tensor]:
         """Nothing to regularise."""
         return {}
+
+
+CORE = (GaborCoreConfig, GaborCore)

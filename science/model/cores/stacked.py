@@ -211,3 +211,6 @@ class StackedCore(nn.Module):
             sparsity = torch.stack([group_sparsity(weight) for weight in hidden]).mean()
             terms["core_sparsity"] = self.config.gamma_hidden * sparsity
         return terms
+
+
+CORE = (StackedCoreConfig, StackedCore)

@@ -134,3 +134,6 @@ def _moved(maps: Tensor, shift: Tensor) -> Tensor:
     )
     points = torch.stack([x, y], dim=-1).flatten(0, 1) + shift[:, None]
     return sample(maps, points.expand(b, -1, -1)).view_as(maps)
+
+
+READOUT = (FactorizedReadoutConfig, FactorizedReadout)

@@ -108,3 +108,6 @@ class GaussianReadout(PointReadout):
     def feature_weights(self) -> Tensor:
         """Weights of the channels, float32, (n_units, 1, channels)."""
         return self.features[:, None]
+
+
+READOUT = (GaussianReadoutConfig, GaussianReadout)

@@ -203,3 +203,6 @@ def _interpolated(operator: Tensor, places: Tensor) -> Tensor:
     index, weight = neighbours(places, len(operator))
     lower, upper = (operator[i] * w[:, None, None] for i, w in zip(index.T, weight.T, strict=True))
     return lower + upper
+
+
+READOUT = (PyramidReadoutConfig, PyramidReadout)

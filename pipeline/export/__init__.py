@@ -1,0 +1,1 @@
+"""Results as files: a slice of the graph as Parquet and arrays, MEIs and responses as NWB."""

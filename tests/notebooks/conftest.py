@@ -1,3 +1,0 @@
-"""The miniature that the notebooks read."""
-
-from miniature import populated, recordings, tables  # noqa: F401
