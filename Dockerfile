@@ -13,7 +13,7 @@ COPY pyproject.toml README.md ./
 COPY science science
 COPY schemas schemas
 COPY pipeline pipeline
-RUN pip install --no-cache-dir ".[sql,s3,notebooks]"
+RUN pip install --no-cache-dir ".[sql,web,s3,parquet,notebooks]"
 
 FROM python:3.11.16-slim-bookworm
 # `inceptionloop backup` dumps the database with the client of MariaDB.

@@ -82,7 +82,7 @@ def test_what_can_be_set_is_no_secret():
     variables = re.findall(r"(?<!\$)\$\{(\w+)", TEXT)
     assert set(variables) == {
         "INCEPTIONLOOP_USER_ID", "INCEPTIONLOOP_BUFFER_POOL", "INCEPTIONLOOP_THREADS",
-        "INCEPTIONLOOP_SERVES", "MYSQL_PORT", "JUPYTER_PORT",
+        "INCEPTIONLOOP_SERVES", "MYSQL_PORT", "WEB_PORT", "JUPYTER_PORT",
     }  # fmt: skip
 
 
@@ -110,12 +110,14 @@ def test_secrets_are_files_that_git_and_the_image_leave_out():
 
 def test_each_has_the_least_account_that_does():
     assert {n: s["environment"]["DJ_USER"] for n, s in OURS.items()} == {
-        "init": "root", "worker": "worker", "worker-gpu": "worker", "jupyter": "reader",
+        "init": "root", "worker": "worker", "worker-gpu": "worker", "web": "reader",
+        "jupyter": "reader",
     }  # fmt: skip
     holders = [n for n, s in SERVICES.items() if "database_root_password" in s.get("secrets", ())]
     assert holders == ["database", "init"]
     assert {n: s["environment"]["AWS_ACCESS_KEY_ID"] for n, s in OURS.items()} == {
-        "init": "admin", "worker": "worker", "worker-gpu": "worker", "jupyter": "reader",
+        "init": "admin", "worker": "worker", "worker-gpu": "worker", "web": "reader",
+        "jupyter": "reader",
     }  # fmt: skip
 
 
@@ -299,12 +301,14 @@ def host(database, secrets, tmp_path_factory):
     server = PrivateServer().status()
     (folder / "secrets" / "database_root_password").write_text(server.password)
     (folder / "objects").mkdir()
-    s3, others = free_port(), ("master", "volume", "filer")
+    s3, web, others = free_port(), free_port(), ("master", "volume", "filer")
     ports = " ".join(f"-{name}.port={free_port()}" for name in others)
     replacements = {
         "/run/secrets/": f"{folder}/secrets/",
         "http://store:8333": f"http://127.0.0.1:{s3}",
         "http://127.0.0.1:8333": f"http://127.0.0.1:{s3}",
+        "http://127.0.0.1:8000": f"http://127.0.0.1:{web}",
+        "--port=8000": f"--port={web}",
         "-s3.port=8333": f"-s3.port={s3} {ports}",
         "-s3.ip.bind=0.0.0.0": "-s3.ip.bind=127.0.0.1",
         "-dir=/data": f"-dir={folder}/objects",
@@ -406,6 +410,17 @@ def test_a_notebook_reads_and_cannot_write(initialised):
     status, said = initialised.run("jupyter", ["python", "-c", READER])
     assert status == 0, said
     assert said.splitlines()[-2:] == ["0 recordings", "refused"]
+
+
+def test_the_status_page_is_up(initialised):
+    page = initialised.start("web")
+    try:
+        wait_until(lambda: initialised.is_healthy("web"))
+    finally:
+        page.terminate()
+        said, _ = page.communicate()
+    assert page.returncode == 0, said
+    assert "no password protects this page" in said
 
 
 @pytest.mark.usefixtures("tables")

@@ -27,7 +27,9 @@ def upgrade(
         for statement in change.statements:
             say(f"{statement};")
     if not done:
-        say(f"the schemas '{prefix}*' need no upgrade; `inceptionloop init` makes views that are new")
+        say(
+            f"the schemas '{prefix}*' need no upgrade; `inceptionloop init` makes views that are new"
+        )
     elif apply:
         say(f"the schemas '{prefix}*' have version {NEWEST} now")
     else:

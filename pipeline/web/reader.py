@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from schemas.views import schema_of_views, sources, with_sources
 
 CONNECTIONS = 8
 STATEMENT_SECONDS = 10
+STATEMENTS_KEPT = 256
 TOOK_TOO_LONG = (1969, 3024)  # as MariaDB and MySQL say it
 AS_WRITTEN = {"no_parameters": True}
 
@@ -45,7 +47,9 @@ class Reader:
     def __init__(self, settings: Settings, report: Report = lambda message: None) -> None:
         self._sqlalchemy = import_sqlalchemy()
         self._target = address(settings, report)
-        self._sources = sources(graph.tables())
+        meant, text = sources(graph.tables()), self._sqlalchemy.text
+        # Some queries are long: of all job tables.
+        self._prepared = lru_cache(STATEMENTS_KEPT)(lambda query: text(with_sources(query, meant)))
         self._engine = reading_engine(
             self._target,
             schema_of_views(settings.prefix),
@@ -72,9 +76,8 @@ class Reader:
         DatabaseUnavailable
             If the server does not answer, or not in time.
         """
-        statement = self._sqlalchemy.text(with_sources(query, self._sources))
         with self._connection() as opened:
-            return [dict(row) for row in opened.execute(statement, params).mappings()]
+            return [dict(row) for row in opened.execute(self._prepared(query), params).mappings()]
 
     def one(self, query: str, **params: Any) -> dict[str, Any] | None:
         """Return the first row of a query, None if there is none; see `rows`."""

@@ -1,8 +1,8 @@
 """The command line: help, output, exit status, and one clear line for every bad input."""
 
 import json
-import re
 import os
+import re
 import shlex
 import subprocess
 import sys

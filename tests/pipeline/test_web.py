@@ -347,9 +347,8 @@ def test_so_they_are_with_work_to_do(app, recordings):
     assert found.total("blocked") > len(SEEDS)
     assert found.seconds_left is None
     assert found.seconds_of_work > 1
-    client = app.test_client()
-    time.sleep(2.1)  # as long as counts are shown again
-    text = text_of(client.get("/"))
+    # a new one: counts are shown again for a while
+    text = text_of(create_app(app.extensions["reader"]).test_client().get("/"))
     assert "waits for" in text
     assert "No worker is alive" in text
 
