@@ -28,7 +28,8 @@ def upgrade(
             say(f"{statement};")
     if not done:
         say(
-            f"the schemas '{prefix}*' need no upgrade; `inceptionloop init` makes views that are new"
+            f"the schemas '{prefix}*' need no upgrade; "
+            "`inceptionloop init` makes views that are new"
         )
     elif apply:
         say(f"the schemas '{prefix}*' have version {NEWEST} now")
