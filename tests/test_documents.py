@@ -1,4 +1,4 @@
-"""What the README and docs/ on operating, clusters and SQL tell people to type exists."""
+"""What the documents tell people to type exists, and their links lead somewhere."""
 
 import re
 import shlex
@@ -16,12 +16,8 @@ from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
-    name: (ROOT / name).read_text()
-    for name in (
-        *(f"docs/{page}.md" for page in ("operating", "cluster", "sql", "own_data", "own_model")),
-        *(f"docs/{page}.md" for page in ("concepts", "gpu", "reproduction", "recordings")),
-        "README.md",
-    )
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "notebooks" / "README.md", *ROOT.glob("docs/*.md"))
 }
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
@@ -46,8 +42,8 @@ CALLS = [(page, words) for page in PAGES for words in commands(page)]
 
 
 def test_there_are_commands_to_check():
-    assert {page for page, _ in CALLS} == set(PAGES)
-    assert len(CALLS) > 60
+    assert len({page for page, _ in CALLS}) > 15
+    assert len(CALLS) > 150
 
 
 @pytest.mark.parametrize(("page", "words"), CALLS, ids=[" ".join(words) for _, words in CALLS])
@@ -121,8 +117,13 @@ def test_every_setting_named_is_read_by_the_program(page):
 def test_every_link_leads_to_a_file(page):
     folder = (ROOT / page).parent
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
-    assert links
-    assert all((folder / link).exists() for link in links)
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert "(docs/README.md)" in PAGES["README.md"]
+    assert [p.name for p in ROOT.glob("docs/*.md") if f"({p.name})" not in index] == ["README.md"]
 
 
 @pytest.mark.usefixtures("tables")
