@@ -93,7 +93,7 @@ def ancestry_of_all(
             for foreign in foreign_keys(relative):
                 if foreign.parent is child:
                     continue
-                referred = set(_referred(relative, foreign, child.primary_key, keys))
+                referred = _referred(child, relative, foreign, keys)
                 if not referred:
                     continue
                 found.parents[child].add(foreign.parent)
@@ -104,10 +104,27 @@ def ancestry_of_all(
 
 
 def _referred(
-    table: type[dj.Table], foreign: ForeignKey, key: Sequence[str], keys: Iterable[Key]
-) -> Iterator[Key]:
+    child: type[dj.Table], relative: type[dj.Table], foreign: ForeignKey, keys: set[Key]
+) -> set[Key]:
+    """Return the keys that rows refer to, or what belongs to them; asked only if they do not say.
+
+    Parameters
+    ----------
+    child : type
+        Table of the rows.
+    relative : type
+        It or one whose rows belong to its rows.
+    foreign : ForeignKey
+        Of `relative`.
+    keys : set of tuple
+        Of the rows.
+    """
+    names = child.primary_key
+    if relative is child and set(foreign.columns) <= set(names):
+        places = [names.index(name) for name in foreign.columns]
+        return {tuple(key[place] for place in places) for key in keys}
     filled = " AND ".join(f"`{name}` IS NOT NULL" for name in foreign.columns)
-    return select(table, foreign.columns, key, keys, f"AND {filled}", distinct=True)
+    return set(select(relative, foreign.columns, names, keys, f"AND {filled}", distinct=True))
 
 
 def select(

@@ -42,6 +42,7 @@ from pipeline.connection import connect  # noqa: E402
 from pipeline.server import PrivateServer  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Divide the tests between processes (`pytest -n 3 --dist loadgroup`), the longest first.
 
