@@ -280,6 +280,9 @@ class Host:
         """Run the health check of a service."""
         how, *test = SERVICES[name]["healthcheck"]["test"]
         assert how == "CMD"
+        if test[0] == "wget" and not shutil.which("wget"):  # the image of the store has it
+            get = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=4)"
+            test = [sys.executable, "-c", get, test[-1]]
         return self.run(name, test)[0] == 0
 
     def s3(self, role):

@@ -181,6 +181,8 @@ def valid(populated, tmp_path_factory):
         "where": "animal_id=123456",
         "file": folder / "none.npz",
         "folder": folder / "none",
+        "to": folder / "slice",
+        "scan": "123456-1-1",
         "animal": 123456,
         "session": 1,
         "stack_id": 1,

@@ -76,7 +76,8 @@ def test_of_every_computed_table_every_leaf_names_a_checksum(populated):
         found = _check_leaves(COMPUTED[name], name)
         (row,) = found[name].rows
         assert row.seconds >= 0 and row.started.year > 2000
-        assert CodeVersion & {"code_hash": row.software}
+        # None: made by another test, without a worker
+        assert row.software is None or CodeVersion & {"code_hash": row.software}
         assert row.software == row.values.get("code_hash", row.software)
 
 

@@ -136,20 +136,20 @@ def test_an_upgrade_that_was_killed_anywhere_is_repeated(aged, monkeypatch):
     class Killed(BaseException):
         pass
 
-    asked, connection = dj.conn().query, dj.conn()
+    asked = dj.Connection.query
     n_left = sum(len(change.statements) for change in changes(PREFIX))
 
-    def query_once(sql, *args, **kwargs):
+    def query_once(self, sql, *args, **kwargs):
         nonlocal budget
         if sql.startswith(("ALTER", "CREATE", "INSERT")):
             if not budget:
                 raise Killed
             budget -= 1
-        return asked(sql, *args, **kwargs)
+        return asked(self, sql, *args, **kwargs)
 
     attempts = 0
     with monkeypatch.context() as patch:
-        patch.setattr(connection, "query", query_once)
+        patch.setattr(dj.Connection, "query", query_once)
         while True:
             budget, attempts = 1, attempts + 1
             try:
@@ -257,8 +257,9 @@ def test_init_upgrades_nothing(aged):
 
 
 def test_the_version_costs_one_query(tables, monkeypatch):
-    asked, ask = [], dj.conn().query
-    monkeypatch.setattr(dj.conn(), "query", lambda sql, *a, **k: asked.append(sql) or ask(sql))
+    asked, ask = [], dj.Connection.query
+    # on the class: an instance would keep a method of its own afterwards
+    monkeypatch.setattr(dj.Connection, "query", lambda c, sql: asked.append(sql) or ask(c, sql))
     migration.require_newest(FRESH)
     assert len(asked) == 1
 

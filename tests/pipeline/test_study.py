@@ -71,7 +71,7 @@ def test_what_a_file_does_not_say_has_its_default(tmp_path):
         ("[models.cnn]\nrole = 'best'\n", "models.cnn.role"),
         ("[models.cnn.grid]\n'core.depth' = [1]\n", "models.cnn: .*depth"),
         ("[models.cnn.grid]\n'core.layers' = []\n", "a parameter of the grid has no value"),
-        ("[models.cnn.config.core]\ntype = 'transformer'\n", "stacked.*gabor"),
+        ("[models.cnn.config.core]\ntype = 'transformer'\n", "energy.*gabor.*stacked"),
         ("[models.cnn.config.shifter]\ntype = 'mlp'\n", "set data.behavior = true"),
         ("[models.a]\n[models.b]\n", "two models of the study have the same architecture"),
     ],
